@@ -1,0 +1,154 @@
+//! The memory as readers see it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Change, HISTORY_MAX_OPERATIONS};
+use crate::backup::{self, Backup, BackupName};
+use crate::operation::{Operation, OperationId};
+use crate::schedule::ScheduleName;
+
+/// How far a schedule has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSlot {
+    /// The last slot that was decided on, or when the schedule was first seen.
+    pub at: Timestamp,
+    /// The cron expression and zone it belongs to: slots of another calendar were never missed.
+    pub calendar: String,
+}
+
+/// Everything we remember, at one moment. Cheap to clone: what did not change is shared.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    operations: Arc<BTreeMap<u64, Arc<Operation>>>,
+    numbers: Arc<HashMap<OperationId, u64>>,
+    backups: Arc<BTreeMap<BackupName, Arc<Backup>>>,
+    last_slots: Arc<BTreeMap<ScheduleName, LastSlot>>,
+}
+
+impl View {
+    /// Builds the view from what was stored.
+    pub(super) fn of(
+        operations: Vec<Operation>,
+        backups: Vec<Backup>,
+        last_slots: Vec<(ScheduleName, LastSlot)>,
+    ) -> Self {
+        let numbers = operations
+            .iter()
+            .map(|operation| (operation.id, operation.number))
+            .collect();
+        let operations = operations
+            .into_iter()
+            .map(|operation| (operation.number, Arc::new(operation)))
+            .collect();
+        let backups = backups
+            .into_iter()
+            .map(|backup| (backup.name.clone(), Arc::new(backup)))
+            .collect();
+        Self {
+            operations: Arc::new(operations),
+            numbers: Arc::new(numbers),
+            backups: Arc::new(backups),
+            last_slots: Arc::new(last_slots.into_iter().collect()),
+        }
+    }
+
+    /// Operations in the order of submission, oldest first.
+    pub fn operations(&self) -> impl DoubleEndedIterator<Item = &Arc<Operation>> + Clone {
+        self.operations.values()
+    }
+
+    /// One operation.
+    #[must_use]
+    pub fn operation(&self, id: OperationId) -> Option<&Arc<Operation>> {
+        self.operations.get(self.numbers.get(&id)?)
+    }
+
+    /// Operations that have not ended, oldest first.
+    pub fn unfinished(&self) -> impl Iterator<Item = &Arc<Operation>> + Clone {
+        self.operations()
+            .filter(|operation| !operation.state.is_terminal())
+    }
+
+    /// Backups that can be restored, by name.
+    pub fn backups(&self) -> impl Iterator<Item = &Backup> + Clone {
+        self.backups.values().map(Arc::as_ref)
+    }
+
+    /// The backup that a name means; see [`backup::resolve`].
+    #[must_use]
+    pub fn backup(&self, name: &BackupName) -> Option<&Backup> {
+        backup::resolve(self.backups(), name)
+    }
+
+    /// How far a schedule has come; `None` when it was never seen.
+    #[must_use]
+    pub fn last_slot(&self, schedule: &ScheduleName) -> Option<&LastSlot> {
+        self.last_slots.get(schedule)
+    }
+
+    /// The number of the next operation to be submitted.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.operations
+            .last_key_value()
+            .map_or(1, |(number, _)| number + 1)
+    }
+
+    /// Numbers of the operations that are in this view and no longer in the next.
+    pub(super) fn forgotten(&self, next: &Self) -> Vec<u64> {
+        self.operations
+            .keys()
+            .filter(|number| !next.operations.contains_key(number))
+            .copied()
+            .collect()
+    }
+
+    /// The view once `changes` are written.
+    pub(super) fn after(&self, changes: &[Change]) -> Self {
+        let mut next = self.clone();
+        for change in changes {
+            match change {
+                Change::PutOperation(operation) => {
+                    Arc::make_mut(&mut next.numbers).insert(operation.id, operation.number);
+                    Arc::make_mut(&mut next.operations)
+                        .insert(operation.number, Arc::new(operation.as_ref().clone()));
+                }
+                Change::PutBackup(backup) => {
+                    Arc::make_mut(&mut next.backups)
+                        .insert(backup.name.clone(), Arc::new(backup.as_ref().clone()));
+                }
+                Change::PutLastSlot(schedule, last) => {
+                    Arc::make_mut(&mut next.last_slots).insert(schedule.clone(), last.clone());
+                }
+                Change::PutContents(..) | Change::DropContents(_) => {}
+            }
+        }
+        next.forget();
+        next
+    }
+
+    /// Drops finished operations beyond what the history keeps; the newest row always stays, because
+    /// the next number is counted from it.
+    fn forget(&mut self) {
+        let excess = self.operations.len().saturating_sub(HISTORY_MAX_OPERATIONS);
+        if excess == 0 {
+            return;
+        }
+        let newest = self.next_number() - 1;
+        let finished = self
+            .operations()
+            .filter(|operation| operation.state.is_terminal() && operation.number != newest);
+        let old: Vec<(u64, OperationId)> = finished
+            .take(excess)
+            .map(|operation| (operation.number, operation.id))
+            .collect();
+        for (number, id) in old {
+            Arc::make_mut(&mut self.operations).remove(&number);
+            Arc::make_mut(&mut self.numbers).remove(&id);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The ClickHouse server: statements out, system tables in.
+
+mod client;
+mod code;
+mod look;
+mod quote;
+mod scope;
+mod statement;
+mod transport;
+
+pub use client::{Client, Error, SetupError};
+pub use look::Adoptable;
+pub use quote::{identifier, string};
+pub use scope::{ExistingTable, Preflight, Unresolvable};
+pub use statement::{RestorePlan, Target, backup_statement, restore_plan, restore_statement};
+
+use crate::secret::SecretSource;
+
+/// How ClickHouse is reached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `http://host:8123` or `https://host:8443`; a path is kept, for proxies.
+    pub url: String,
+    /// The user, who needs `BACKUP` and reads `system.*`.
+    pub user: String,
+    /// Its password, if it has one.
+    pub password: Option<SecretSource>,
+    /// Whether the server's certificate must be one that we trust.
+    pub verify_certificate: bool,
+}

@@ -1,0 +1,309 @@
+//! `BACKUP` and `RESTORE` as text.
+
+use std::collections::BTreeSet;
+
+use super::quote::{identifier, string, table};
+use crate::backup::{BackupName, Contents, Place, Table};
+use crate::operation::{AttemptId, Existing, Failure, FailureKind, RestoreWork};
+
+/// What a statement is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The attempt whose id it carries.
+    pub attempt: &'a AttemptId,
+    /// Where the backup lies.
+    pub place: &'a Place,
+    /// The backup.
+    pub backup: &'a BackupName,
+}
+
+/// What a restore sends, and what it would write into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestorePlan {
+    /// The elements, as SQL.
+    pub elements: String,
+    /// The tables that it would make or fill, under their new names; `None` where the backup's
+    /// contents are not known, and ClickHouse decides.
+    pub targets: Option<Vec<Table>>,
+    /// Databases that tables are restored into one by one: ClickHouse wants them to exist (seen: code 81).
+    pub into_databases: BTreeSet<String>,
+}
+
+/// `BACKUP <elements> TO … SETTINGS … ASYNC`. `ASYNC` stands last: before `SETTINGS` it makes
+/// ClickHouse take `id` for a query setting (code 115).
+#[must_use]
+pub fn backup_statement(
+    target: Target<'_>,
+    elements: &str,
+    base: Option<&BackupName>,
+    structure_only: bool,
+) -> String {
+    let mut settings = vec![format!("id = {}", string(target.attempt.as_str()))];
+    if let Some(base) = base {
+        settings.push(format!("base_backup = {}", location(target.place, base)));
+    }
+    if structure_only {
+        settings.push("structure_only = 1".to_owned());
+    }
+    format!(
+        "BACKUP {elements} TO {} SETTINGS {} ASYNC",
+        location(target.place, target.backup),
+        settings.join(", ")
+    )
+}
+
+/// `RESTORE <elements> FROM … SETTINGS … ASYNC`.
+#[must_use]
+pub fn restore_statement(target: Target<'_>, plan: &RestorePlan, work: &RestoreWork) -> String {
+    let mut settings = vec![format!("id = {}", string(target.attempt.as_str()))];
+    if work.structure_only {
+        settings.push("structure_only = 1".to_owned());
+    }
+    if work.existing == Existing::Append {
+        settings.push("allow_non_empty_tables = 1".to_owned());
+    }
+    let from = location(target.place, target.backup);
+    format!(
+        "RESTORE {} FROM {from} SETTINGS {} ASYNC",
+        plan.elements,
+        settings.join(", ")
+    )
+}
+
+/// What a restore means, given what the backup holds (`None`: we never wrote that down).
+///
+/// # Errors
+/// When it means no table, or names that only the contents could resolve.
+pub fn restore_plan(
+    work: &RestoreWork,
+    contents: Option<&Contents>,
+) -> Result<RestorePlan, Failure> {
+    match contents {
+        Some(contents) => known(work, contents),
+        None => unknown(work),
+    }
+}
+
+fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure> {
+    let all = work.tables.is_empty();
+    let chosen: Vec<&Table> = contents
+        .tables
+        .iter()
+        .filter(|t| all || work.tables.iter().any(|p| p.matches(&t.database, &t.name)))
+        .collect();
+    for (from, _) in &work.database_mapping {
+        if !contents.databases.contains(from) && !contents.tables.iter().any(|t| t.database == *from) {
+            return Err(missing(format!("the backup {} holds no database {from}", work.backup)));
+        }
+    }
+    let whole = all && work.table_mapping.is_empty();
+    let mut elements = Vec::new();
+    if whole {
+        elements.extend(contents.databases.iter().map(|name| database_element(work, name)));
+    }
+    let mut into_databases = BTreeSet::new();
+    for t in chosen.iter().filter(|t| !(whole && contents.databases.contains(&t.database))) {
+        elements.push(table_element(work, &t.database, &t.name));
+        into_databases.insert(mapped(work, &t.database, &t.name).0);
+    }
+    if elements.is_empty() {
+        return Err(missing(format!(
+            "the backup {} holds no table that matches {:?}",
+            work.backup,
+            texts(work)
+        )));
+    }
+    let targets = chosen.into_iter().map(|t| {
+        let (database, name) = mapped(work, &t.database, &t.name);
+        Table { database, name, engine: t.engine.clone() }
+    });
+    Ok(RestorePlan { elements: elements.join(", "), targets: Some(targets.collect()), into_databases })
+}
+
+fn unknown(work: &RestoreWork) -> Result<RestorePlan, Failure> {
+    if work.existing == Existing::Drop {
+        let text = format!(
+            "what the backup {} holds is not known here, so nothing can be dropped safely before the restore; \
+             drop the tables yourself, or restore under another database name",
+            work.backup
+        );
+        return Err(missing(text));
+    }
+    let mut elements = Vec::new();
+    let mut into_databases = BTreeSet::new();
+    for pattern in &work.tables {
+        if let Some((database, name)) = pattern.as_exact() {
+            elements.push(table_element(work, database, name));
+            into_databases.insert(mapped(work, database, name).0);
+        } else if let Some(database) = pattern.as_exact_database() {
+            elements.push(database_element(work, database));
+        } else {
+            let text = format!(
+                "what the backup {} holds is not known here, so {pattern} cannot be resolved; name the tables",
+                work.backup
+            );
+            return Err(missing(text));
+        }
+    }
+    if work.tables.is_empty() {
+        elements.extend(
+            work.database_mapping
+                .iter()
+                .map(|(from, _)| database_element(work, from)),
+        );
+    }
+    if elements.is_empty() {
+        elements.push("ALL".to_owned());
+    }
+    Ok(RestorePlan { elements: elements.join(", "), targets: None, into_databases })
+}
+
+fn database_element(work: &RestoreWork, name: &str) -> String {
+    let to = mapped_database(work, name);
+    if to == name {
+        format!("DATABASE {}", identifier(name))
+    } else {
+        format!("DATABASE {} AS {}", identifier(name), identifier(to))
+    }
+}
+
+fn table_element(work: &RestoreWork, database: &str, name: &str) -> String {
+    let (to_database, to_name) = mapped(work, database, name);
+    if (to_database.as_str(), to_name.as_str()) == (database, name) {
+        format!("TABLE {}", table(database, name))
+    } else {
+        format!(
+            "TABLE {} AS {}",
+            table(database, name),
+            table(&to_database, &to_name)
+        )
+    }
+}
+
+fn mapped_database<'a>(work: &'a RestoreWork, name: &'a str) -> &'a str {
+    work.database_mapping
+        .iter()
+        .find(|(from, _)| from == name)
+        .map_or(name, |(_, to)| to)
+}
+
+/// Where a table goes: its own mapping says the table, and may say the database; else that one's mapping does.
+fn mapped(work: &RestoreWork, database: &str, name: &str) -> (String, String) {
+    let full = format!("{database}.{name}");
+    let to = work
+        .table_mapping
+        .iter()
+        .find(|(from, _)| *from == full || from == name)
+        .map(|(_, to)| to.as_str());
+    match to.map(|to| to.split_once('.').ok_or(to)) {
+        Some(Ok((to_database, to_name))) => (to_database.to_owned(), to_name.to_owned()),
+        Some(Err(to_name)) => (
+            mapped_database(work, database).to_owned(),
+            to_name.to_owned(),
+        ),
+        None => (mapped_database(work, database).to_owned(), name.to_owned()),
+    }
+}
+
+/// A backup as an argument of a statement.
+pub(super) fn location(place: &Place, backup: &BackupName) -> String {
+    match place {
+        Place::Disk(disk) => format!("Disk({}, {})", string(disk), string(backup.as_str())),
+        Place::Collection(collection) => format!(
+            "S3({}, {})",
+            identifier(collection),
+            string(backup.as_str())
+        ),
+    }
+}
+
+fn missing(text: String) -> Failure {
+    Failure::new(FailureKind::NotFound, text)
+}
+
+fn texts(work: &RestoreWork) -> Vec<String> {
+    work.tables.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::TablePattern;
+    use rstest::rstest;
+
+    fn contents() -> Contents {
+        let tables = [("logs", "raw"), ("shop", "orders"), ("shop", "view")];
+        Contents {
+            databases: vec!["shop".into(), "logs".into()],
+            tables: tables
+                .map(|(database, name)| Table { database: database.into(), name: name.into(), engine: "MergeTree".into() })
+                .to_vec(),
+            not_covered: Vec::new(),
+        }
+    }
+
+    fn work(tables: &[&str], databases: &[(&str, &str)], renames: &[(&str, &str)]) -> RestoreWork {
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+        RestoreWork {
+            backup: BackupName::parse("2026-11-22").unwrap(),
+            tables: tables.iter().map(|text| TablePattern::parse(text).unwrap()).collect(),
+            database_mapping: pairs(databases),
+            table_mapping: pairs(renames),
+            structure_only: false,
+            existing: Existing::Refuse,
+        }
+    }
+
+    #[rstest]
+    #[case(&[], &[], &[], "DATABASE `shop`, DATABASE `logs`")]
+    #[case(&[], &[("shop", "shop2")], &[], "DATABASE `shop` AS `shop2`, DATABASE `logs`")]
+    #[case(&["shop.*"], &[("shop", "shop2")], &[], "TABLE `shop`.`orders` AS `shop2`.`orders`, TABLE `shop`.`view` AS `shop2`.`view`")]
+    #[case(&["shop.orders"], &[], &[("orders", "orders_old")], "TABLE `shop`.`orders` AS `shop`.`orders_old`")]
+    #[case(&["shop.orders"], &[("shop", "x")], &[("shop.orders", "old")], "TABLE `shop`.`orders` AS `x`.`old`")]
+    #[case(&["shop.orders"], &[("shop", "x")], &[("orders", "y.old")], "TABLE `shop`.`orders` AS `y`.`old`")]
+    fn what_is_known_is_restored_by_name(#[case] tables: &[&str], #[case] databases: &[(&str, &str)], #[case] renames: &[(&str, &str)], #[case] elements: &str) {
+        let plan = restore_plan(&work(tables, databases, renames), Some(&contents())).unwrap();
+        assert_eq!(plan.elements, elements);
+    }
+
+    #[rstest]
+    #[case(&[], &[], "ALL")]
+    #[case(&[], &[("shop", "shop2")], "DATABASE `shop` AS `shop2`")]
+    #[case(&["shop.orders"], &[("shop", "shop2")], "TABLE `shop`.`orders` AS `shop2`.`orders`")]
+    #[case(&["shop.*"], &[], "DATABASE `shop`")]
+    fn what_is_not_known_is_left_to_clickhouse(#[case] tables: &[&str], #[case] databases: &[(&str, &str)], #[case] elements: &str) {
+        let plan = restore_plan(&work(tables, databases, &[]), None).unwrap();
+        assert_eq!((plan.elements.as_str(), plan.targets), (elements, None));
+    }
+
+    #[test]
+    fn what_the_backup_does_not_hold_is_named() {
+        let error = |work: &RestoreWork, contents: Option<&Contents>| restore_plan(work, contents).unwrap_err().message;
+        assert!(error(&work(&["shop.nope"], &[], &[]), Some(&contents())).contains("shop.nope"));
+        assert!(error(&work(&[], &[("shap", "x")], &[]), Some(&contents())).contains("no database shap"));
+        assert!(error(&work(&["shop.o*"], &[], &[]), None).contains("shop.o*"));
+        let drop = RestoreWork { existing: Existing::Drop, ..work(&[], &[], &[]) };
+        assert!(error(&drop, None).contains("nothing can be dropped safely"));
+    }
+
+    #[test]
+    fn statements_are_complete() {
+        let attempt = crate::operation::AttemptId::parse("backupd:daily:20261122T000000Z:1").unwrap().0;
+        let (name, base) = (BackupName::parse("2026-11-22").unwrap(), BackupName::parse("2026-11-21").unwrap());
+        let disk = Place::Disk("s3_backup".into());
+        let target = Target { attempt: &attempt, place: &disk, backup: &name };
+        assert_eq!(
+            backup_statement(target, "DATABASE `shop`", Some(&base), true),
+            "BACKUP DATABASE `shop` TO Disk('s3_backup', '2026-11-22') SETTINGS id = 'backupd:daily:20261122T000000Z:1', \
+             base_backup = Disk('s3_backup', '2026-11-21'), structure_only = 1 ASYNC"
+        );
+        let collection = Place::Collection("backups".into());
+        let target = Target { place: &collection, ..target };
+        let work = RestoreWork { existing: Existing::Append, ..work(&[], &[], &[]) };
+        let plan = restore_plan(&work, None).unwrap();
+        assert_eq!(
+            restore_statement(target, &plan, &work),
+            "RESTORE ALL FROM S3(`backups`, '2026-11-22') SETTINGS id = 'backupd:daily:20261122T000000Z:1', allow_non_empty_tables = 1 ASYNC"
+        );
+    }
+}

@@ -1,0 +1,28 @@
+//! Where backups go: the place as ClickHouse names it, and our own view of the same place.
+
+use crate::backup::Place;
+use crate::secret::SecretSource;
+
+/// The configured destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// What the `BACKUP` statement points at.
+    pub place: Place,
+    /// Our own way to the same place, if one is configured.
+    pub view: Option<ViewSettings>,
+}
+
+/// How we reach the destination ourselves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewSettings {
+    /// `s3://bucket/prefix` or `file:///path`.
+    pub url: String,
+    /// `s3.endpoint`: another S3 server than Amazon's.
+    pub s3_endpoint: Option<String>,
+    /// `s3.region`.
+    pub s3_region: Option<String>,
+    /// `s3.access_key_id` or `s3.access_key_id_file`; neither means the usual provider chain.
+    pub s3_access_key_id: Option<SecretSource>,
+    /// `s3.secret_access_key` or `s3.secret_access_key_file`.
+    pub s3_secret_access_key: Option<SecretSource>,
+}

@@ -1,0 +1,388 @@
+//! Anything that takes time: operations, their attempts, and the state machine that owns them.
+
+mod failure;
+mod id;
+mod machine;
+mod step;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::backup::{
+    Backup, BackupKind, BackupName, NameTemplate, Origin, Place, Scope, TablePattern,
+};
+use crate::schedule::{Calendar, MissedPolicy, ScheduleName, SkipReason};
+
+pub use failure::{Failure, FailureKind};
+pub use id::{AttemptId, AttemptOrigin, OperationId};
+pub use machine::{CancelCause, Event, IllegalEvent, State};
+pub use step::{Look, Progress, Row, RowStatus, Seen, Step, next_step, observe};
+
+/// A schedule: when something is due, and what is then asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// Its name.
+    pub name: ScheduleName,
+    /// When it is due.
+    pub calendar: Calendar,
+    /// What happens to slots that passed while nobody looked.
+    pub missed: MissedPolicy,
+    /// How its backups are named.
+    pub template: NameTemplate,
+    /// Full or incremental.
+    pub kind: BackupKind,
+    /// What its backups contain.
+    pub scope: Scope,
+    /// How long after its slot a backup may at most take, retries included.
+    pub deadline: Duration,
+    /// How often and how soon a failed attempt is tried again.
+    pub retry: Retry,
+}
+
+/// When a failed attempt is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts in all; 1 means no retry.
+    pub attempts: u32,
+    /// Wait between the end of an attempt and the next one.
+    pub delay: Duration,
+}
+
+/// Anything that takes time, from the moment it was asked for until long after it ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its place in the order of submission; given by the catalog, never reused.
+    pub number: u64,
+    /// Its id.
+    pub id: OperationId,
+    /// Who asked for it.
+    pub trigger: Trigger,
+    /// What is to be done.
+    pub work: Work,
+    /// The same in the words of the wire format of the server we replace.
+    pub command: String,
+    /// How long it may take, and how often it is tried.
+    pub limits: Limits,
+    /// Where it stands; only [`Operation::apply`] makes a new one.
+    pub state: State,
+    /// When it was asked for.
+    pub submitted_at: Timestamp,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The next attempt begins no sooner.
+    pub not_before: Option<Timestamp>,
+    /// Since when it waits for a ClickHouse that does not answer.
+    pub unreachable_since: Option<Timestamp>,
+    /// When its end was asked for.
+    pub cancel_asked_at: Option<Timestamp>,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// The latest failure; a success clears it.
+    pub failure: Option<Failure>,
+    /// Why it was never begun.
+    pub skipped: Option<SkipReason>,
+    /// What came of it.
+    pub outcome: Option<Outcome>,
+    /// What its caller should know beside the result.
+    pub notes: Vec<String>,
+}
+
+/// Who asked for an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A schedule, for a slot; the pair is unique.
+    Schedule {
+        /// Its name.
+        schedule: ScheduleName,
+        /// The due time.
+        slot: Timestamp,
+    },
+    /// A client, over the API.
+    Client,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Makes a backup.
+    Backup(BackupWork),
+    /// Restores one.
+    Restore(RestoreWork),
+}
+
+/// A backup to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupWork {
+    /// The name asked for.
+    pub name: BackupName,
+    /// What it shall contain.
+    pub scope: Scope,
+    /// The backup it is built on; none for a full one.
+    pub base: Option<BackupName>,
+}
+
+/// A restore to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreWork {
+    /// The backup asked for.
+    pub backup: BackupName,
+    /// Only these tables; empty means all.
+    pub tables: Vec<TablePattern>,
+    /// Databases that get another name: from, to.
+    pub database_mapping: Vec<(String, String)>,
+    /// Tables that get another name: from, to; each a table or `database.table`.
+    pub table_mapping: Vec<(String, String)>,
+    /// Definitions only, no rows.
+    pub structure_only: bool,
+    /// What happens where tables of these names hold rows.
+    pub existing: Existing,
+}
+
+/// What a restore does with tables that exist and hold rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Existing {
+    /// Refuses, and names them.
+    Refuse,
+    /// Drops them first.
+    Drop,
+    /// Adds the rows of the backup to theirs.
+    Append,
+}
+
+/// How long an operation may take, and how often it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// One attempt.
+    pub timeout: Duration,
+    /// The whole operation; a client's has none but its time-out.
+    pub deadline: Option<Timestamp>,
+    /// How long it waits for a ClickHouse that does not answer, where there is no deadline.
+    pub unreachable: Duration,
+    /// How long ClickHouse may take to confirm that a cancelled attempt is gone.
+    pub cancel: Duration,
+    /// How often and how soon it is tried again.
+    pub retry: Retry,
+}
+
+/// One try of an operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its id, which ClickHouse and the manifest know.
+    pub id: AttemptId,
+    /// The backup that is written or read, by its name in the destination.
+    pub backup: BackupName,
+    /// Where that lies: an edited configuration must not move a running attempt.
+    pub place: Place,
+    /// When it was recorded.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How far its statement came.
+    pub delivery: Delivery,
+    /// The server it was meant for, then the one that accepted it.
+    pub server: Option<Server>,
+    /// Tables it covers, where that is known.
+    pub tables: Option<u64>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// How far the statement of an attempt came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Recorded, surely not sent.
+    NotSent,
+    /// Being sent; after a crash nobody knows whether it arrived.
+    MaybeSent,
+    /// The server knows it.
+    Accepted,
+}
+
+/// A ClickHouse server, as told from others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// `serverUUID()`: decides. An all-zero one is an ordinary value.
+    pub uuid: uuid::Uuid,
+    /// `hostName()`: shown.
+    pub host: String,
+    /// When it started, by its own clock: `now() - uptime()`.
+    pub started_at: Timestamp,
+}
+
+/// What came of an operation, as `system.backups` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When the server finished, by its own clock.
+    pub finished_at: Timestamp,
+    /// Files in the backup (`num_files`).
+    pub files: u64,
+    /// Bytes in the backup, its base's included (`total_size`).
+    pub bytes: u64,
+    /// Bytes written for it (`compressed_size`); 0 for a restore.
+    pub bytes_written: u64,
+}
+
+impl Operation {
+    /// A new operation, waiting; its number is given by the catalog.
+    #[must_use]
+    pub fn new(
+        id: OperationId,
+        trigger: Trigger,
+        work: Work,
+        command: String,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            number: 0,
+            id,
+            trigger,
+            work,
+            command,
+            limits,
+            state: State::Pending,
+            submitted_at: now,
+            started_at: None,
+            finished_at: None,
+            not_before: None,
+            unreachable_since: None,
+            cancel_asked_at: None,
+            attempts: Vec::new(),
+            failure: None,
+            skipped: None,
+            outcome: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The attempt at work, or the last one.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// The word for what it does, as in the API and the metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.work {
+            Work::Backup(_) => "backup",
+            Work::Restore(_) => "restore",
+        }
+    }
+
+    /// The backup it is about, by the name asked for.
+    #[must_use]
+    pub fn backup_name(&self) -> &BackupName {
+        match &self.work {
+            Work::Backup(work) => &work.name,
+            Work::Restore(work) => &work.backup,
+        }
+    }
+
+    /// Whether a client asked for it.
+    #[must_use]
+    pub fn is_clients(&self) -> bool {
+        self.trigger == Trigger::Client
+    }
+
+    /// The schedule it belongs to.
+    #[must_use]
+    pub fn schedule(&self) -> Option<&ScheduleName> {
+        match &self.trigger {
+            Trigger::Schedule { schedule, .. } => Some(schedule),
+            Trigger::Client => None,
+        }
+    }
+
+    /// The id of its next attempt.
+    #[must_use]
+    pub fn next_attempt_id(&self) -> AttemptId {
+        let number = u32::try_from(self.attempts.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        match &self.trigger {
+            Trigger::Schedule { schedule, slot } => AttemptId::of_slot(schedule, *slot, number),
+            Trigger::Client => AttemptId::of_client(self.id, number),
+        }
+    }
+
+    /// The name the next attempt writes under.
+    ///
+    /// An attempt that was lost leaves its `.lock` behind, and ClickHouse then refuses the name for
+    /// ever (598, ClickHouse issue 114109). Without a view of the destination nobody can clear it,
+    /// so the next one takes `<name>.2`, `<name>.3`.
+    #[must_use]
+    pub fn next_backup_name(&self) -> BackupName {
+        let asked = self.backup_name();
+        let blocked = |attempt: &&Attempt| {
+            let kind = attempt.failure.as_ref().map(|failure| failure.kind);
+            matches!(kind, Some(FailureKind::Lost | FailureKind::Exists))
+        };
+        match self.attempts.iter().filter(blocked).count() {
+            0 => asked.clone(),
+            dead => asked.with_suffix(dead + 1),
+        }
+    }
+
+    /// When a failure of this kind is tried again; `None` when it is not.
+    ///
+    /// A name that exists is tried again only after an attempt of our own had died under it.
+    #[must_use]
+    pub fn retry_at(&self, kind: FailureKind, now: Timestamp) -> Option<Timestamp> {
+        let left_behind = || {
+            self.attempts
+                .iter()
+                .rev()
+                .skip(1)
+                .any(|attempt| attempt.failure.is_some())
+        };
+        let worth_it = kind.is_transient() || (kind == FailureKind::Exists && left_behind());
+        let attempts_left = self.attempts.len() < self.limits.retry.attempts as usize;
+        let at = now.checked_add(self.limits.retry.delay).ok()?;
+        let in_time = self.limits.deadline.is_none_or(|deadline| at < deadline);
+        (worth_it && attempts_left && in_time).then_some(at)
+    }
+
+    /// The backup that a finished attempt made; `None` for other work.
+    #[must_use]
+    pub fn made_backup(&self) -> Option<Backup> {
+        let (Work::Backup(work), Some(outcome), Some(attempt)) =
+            (&self.work, self.outcome, self.attempt())
+        else {
+            return None;
+        };
+        Some(Backup {
+            name: attempt.backup.clone(),
+            asked_name: work.name.clone(),
+            place: attempt.place.clone(),
+            operation: self.id.as_uuid(),
+            attempt: attempt.id.to_string(),
+            origin: match &self.trigger {
+                Trigger::Schedule { schedule, slot } => Origin::Schedule {
+                    schedule: schedule.to_string(),
+                    slot: *slot,
+                },
+                Trigger::Client => Origin::Client,
+            },
+            kind: if work.base.is_some() {
+                BackupKind::Incremental
+            } else {
+                BackupKind::Full
+            },
+            base: work.base.clone(),
+            created_at: outcome.finished_at,
+            bytes: outcome.bytes,
+            bytes_written: outcome.bytes_written,
+            files: outcome.files,
+            tables: attempt.tables,
+        })
+    }
+}

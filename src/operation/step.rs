@@ -1,0 +1,241 @@
+//! What an operation does next: a function of its record, one look at the server, and the time.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Attempt, AttemptId, CancelCause, Delivery, Event, Failure, FailureKind, Operation, Outcome,
+    Server, State,
+};
+
+/// Two readings of `now() - uptime()` of one run of a server differ by at most the rounding of both.
+const SERVER_START_JITTER: SignedDuration = SignedDuration::from_secs(2);
+
+/// One look at a server: who it is, and what it knows of our attempts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// The server that answered.
+    pub server: Server,
+    /// Its rows of `system.backups` under our ids.
+    pub rows: Vec<Row>,
+}
+
+/// A row of `system.backups`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The attempt.
+    pub id: AttemptId,
+    /// Where it stands.
+    pub status: RowStatus,
+    /// Counters, as far as the server has them.
+    pub progress: Progress,
+}
+
+/// The status of a row, without the words of ClickHouse.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowStatus {
+    /// At work.
+    Running,
+    /// `BACKUP_CREATED` or `RESTORED`.
+    Finished(Outcome),
+    /// `BACKUP_FAILED` or `RESTORE_FAILED`.
+    Failed(Failure),
+    /// `BACKUP_CANCELLED` or `RESTORE_CANCELLED`.
+    Cancelled,
+}
+
+/// How far an attempt is. A total of 0 is one that is not known: a backup never tells its total, and
+/// a restore only after it has read the manifest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Files so far.
+    pub files_done: u64,
+    /// Files in all.
+    pub files_total: u64,
+    /// Bytes so far.
+    pub bytes_done: u64,
+    /// Bytes in all.
+    pub bytes_total: u64,
+}
+
+/// What is known of an attempt after a look: the one place where views are folded into one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    /// Nobody answered, or another server did, which proves nothing.
+    Unreachable(String),
+    /// The right server answered and has no row.
+    Absent {
+        /// It was started after the attempt began, so it has forgotten what ran before.
+        restarted: bool,
+    },
+    /// The server has a row.
+    Row(RowStatus, Server),
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Nothing but looking again.
+    Wait,
+    /// Send the statement (again).
+    Send,
+    /// Ask the server to end the attempt (again).
+    Kill,
+    /// Record what happened.
+    Record(Event),
+}
+
+/// Folds a look into what it says about one attempt.
+#[must_use]
+pub fn observe(look: Result<&Look, &str>, attempt: &Attempt) -> Seen {
+    let look = match look {
+        Ok(look) => look,
+        Err(text) => return Seen::Unreachable(text.to_owned()),
+    };
+    if let Some(row) = look.rows.iter().find(|row| row.id == attempt.id) {
+        return Seen::Row(row.status.clone(), look.server.clone());
+    }
+    match &attempt.server {
+        Some(server) if server.uuid != look.server.uuid => Seen::Unreachable(format!(
+            "the attempt belongs to the server {} ({}), and {} ({}) answered",
+            server.host, server.uuid, look.server.host, look.server.uuid
+        )),
+        Some(server) => {
+            let later = look.server.started_at.duration_since(server.started_at);
+            Seen::Absent {
+                restarted: later > SERVER_START_JITTER,
+            }
+        }
+        None => Seen::Absent { restarted: false },
+    }
+}
+
+/// The next step of an operation that holds the lane.
+#[must_use]
+pub fn next_step(operation: &Operation, seen: &Seen, now: Timestamp) -> Step {
+    let Some(attempt) = operation.attempt() else {
+        return Step::Wait;
+    };
+    match operation.state {
+        State::Starting => starting(operation, attempt, seen, now),
+        State::Running => running(operation, attempt, seen, now),
+        State::Cancelling(_) => cancelling(operation, attempt, seen, now),
+        _ => Step::Wait,
+    }
+}
+
+fn starting(operation: &Operation, attempt: &Attempt, seen: &Seen, now: Timestamp) -> Step {
+    match seen {
+        Seen::Row(_, server) => Step::Record(Event::Accepted(server.clone())),
+        Seen::Absent { restarted: true } if attempt.delivery != Delivery::NotSent => {
+            lost(operation, now)
+        }
+        Seen::Absent { .. } | Seen::Unreachable(_)
+            if overdue(operation, attempt, now).is_some() =>
+        {
+            ended_by_time(operation, attempt, now)
+        }
+        Seen::Absent { .. } if attempt.delivery == Delivery::Accepted => Step::Wait,
+        Seen::Absent { .. } => Step::Send,
+        Seen::Unreachable(text) => match operation.unreachable_since {
+            Some(since)
+                if operation.limits.deadline.is_none()
+                    && elapsed(since, now) >= operation.limits.unreachable =>
+            {
+                unreachable(attempt, text)
+            }
+            _ => Step::Wait,
+        },
+    }
+}
+
+fn running(operation: &Operation, attempt: &Attempt, seen: &Seen, now: Timestamp) -> Step {
+    match seen {
+        Seen::Row(RowStatus::Finished(outcome), _) => Step::Record(Event::Finished(*outcome)),
+        Seen::Row(RowStatus::Failed(failure), _) => {
+            let retry_at = operation.retry_at(failure.kind, now);
+            Step::Record(Event::AttemptFailed {
+                failure: failure.clone(),
+                retry_at,
+            })
+        }
+        Seen::Row(RowStatus::Cancelled, _) => {
+            let failure = Failure::new(
+                FailureKind::Cancelled,
+                "someone cancelled it on the ClickHouse server (KILL QUERY)",
+            );
+            Step::Record(Event::AttemptFailed {
+                failure,
+                retry_at: None,
+            })
+        }
+        Seen::Absent { restarted: true } => lost(operation, now),
+        Seen::Row(RowStatus::Running, _)
+        | Seen::Absent { restarted: false }
+        | Seen::Unreachable(_) => overdue(operation, attempt, now)
+            .map_or(Step::Wait, |cause| Step::Record(Event::Cancel(cause))),
+    }
+}
+
+fn cancelling(operation: &Operation, attempt: &Attempt, seen: &Seen, now: Timestamp) -> Step {
+    let asked = operation.cancel_asked_at.unwrap_or(now);
+    let expired = elapsed(asked, now) >= operation.limits.cancel;
+    match seen {
+        Seen::Row(RowStatus::Finished(outcome), _) => Step::Record(Event::Finished(*outcome)),
+        Seen::Row(RowStatus::Failed(_) | RowStatus::Cancelled, _)
+        | Seen::Absent { restarted: true } => Step::Record(Event::Gone),
+        Seen::Absent { restarted: false } if attempt.delivery != Delivery::Accepted => {
+            Step::Record(Event::Gone)
+        }
+        _ if expired => Step::Record(Event::Unconfirmed),
+        Seen::Row(RowStatus::Running, _) => Step::Kill,
+        Seen::Absent { .. } | Seen::Unreachable(_) => Step::Wait,
+    }
+}
+
+fn lost(operation: &Operation, now: Timestamp) -> Step {
+    let text = "the ClickHouse server restarted while it ran, and knows nothing of it any more";
+    let failure = Failure::new(FailureKind::Lost, text);
+    Step::Record(Event::AttemptFailed {
+        failure,
+        retry_at: operation.retry_at(FailureKind::Lost, now),
+    })
+}
+
+/// What ended the time of an operation, if it is over.
+fn overdue(operation: &Operation, attempt: &Attempt, now: Timestamp) -> Option<CancelCause> {
+    if operation
+        .limits
+        .deadline
+        .is_some_and(|deadline| now >= deadline)
+    {
+        Some(CancelCause::Deadline)
+    } else if elapsed(attempt.started_at, now) >= operation.limits.timeout {
+        Some(CancelCause::Timeout)
+    } else {
+        None
+    }
+}
+
+/// A statement that surely never left needs no cancelling; any other one does.
+fn ended_by_time(operation: &Operation, attempt: &Attempt, now: Timestamp) -> Step {
+    match (attempt.delivery, overdue(operation, attempt, now)) {
+        (Delivery::NotSent, _) | (_, None) => unreachable(attempt, "no answer until the deadline"),
+        (_, Some(cause)) => Step::Record(Event::Cancel(cause)),
+    }
+}
+
+fn unreachable(attempt: &Attempt, text: &str) -> Step {
+    if attempt.delivery == Delivery::NotSent {
+        let failure = Failure::new(FailureKind::Unreachable, text);
+        Step::Record(Event::AttemptFailed {
+            failure,
+            retry_at: None,
+        })
+    } else {
+        Step::Record(Event::Cancel(CancelCause::Deadline))
+    }
+}
+
+fn elapsed(since: Timestamp, now: Timestamp) -> std::time::Duration {
+    now.duration_since(since).try_into().unwrap_or_default()
+}

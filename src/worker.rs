@@ -1,0 +1,98 @@
+//! What we do: one road for scheduled, manual, retried and recovered work.
+//!
+//! [`scheduler`] turns due slots into operations, [`submit`](Worker::submit) does the same for a
+//! client; the runner takes them through the lane one after the other. All of them read and write
+//! the same rows, so a process that starts after a crash simply goes on.
+
+mod adopt;
+mod journal;
+mod lane;
+mod prepare;
+mod runner;
+pub mod scheduler;
+mod submit;
+mod timer;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::backup::Place;
+use crate::catalog::Catalog;
+use crate::clickhouse::Client;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::operation::{OperationId, Progress};
+
+pub use journal::JournalError;
+pub use submit::{CancelError, Request, SubmitError, Submitted};
+
+/// Limits of operations that no schedule sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// One `BACKUP` or `RESTORE` (`clickhouse.timeout`).
+    pub timeout: Duration,
+    /// How long a client's operation waits for a ClickHouse that does not answer.
+    pub client_deadline: Duration,
+    /// How long ClickHouse may take to confirm that a cancelled attempt is gone.
+    pub cancel_limit: Duration,
+}
+
+/// What the loops and the API work with; clones share it.
+#[derive(Debug, Clone)]
+pub struct Worker(Arc<Context>);
+
+/// Everything a loop may touch.
+#[derive(Debug)]
+pub struct Context {
+    /// Our memory.
+    pub catalog: Catalog,
+    /// The server.
+    pub client: Client,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where backups go.
+    pub place: Place,
+    /// Limits.
+    pub settings: Settings,
+    /// Whether a client's operation may wait behind another client's (`API_ALLOW_PARALLEL`).
+    pub allow_parallel: bool,
+    /// What only this process knows.
+    pub live: Live,
+}
+
+/// What the runner knows and nobody needs after a restart.
+#[derive(Debug, Default)]
+pub struct Live {
+    progress: RwLock<HashMap<OperationId, Progress>>,
+    looked: AtomicBool,
+}
+
+impl Worker {
+    /// A worker over these parts; nothing runs yet.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self(Arc::new(context))
+    }
+}
+
+impl Live {
+    fn progress(&self, id: OperationId) -> Option<Progress> {
+        self.progress.read().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+    }
+
+    fn has_looked(&self) -> bool {
+        self.looked.load(Ordering::Relaxed)
+    }
+
+    fn set_looked(&self) {
+        self.looked.store(true, Ordering::Relaxed);
+    }
+
+    fn set_progress(&self, progress: HashMap<OperationId, Progress>) {
+        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+}

@@ -1,0 +1,229 @@
+//! The loop that turns due slots into operations.
+//!
+//! What is due is the pure function [`due`] of the last slot and the time; the loop only sleeps and
+//! is woken, by its own sleep, by the timer, or by a new configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Worker;
+use super::timer::Timer;
+use crate::backup::{BackupKind, SlotNaming};
+use crate::catalog::{CatalogError, Change, Decision, LastSlot, View};
+use crate::operation::{BackupWork, Event, Limits, Operation, OperationId, Schedule, State, Trigger, Work};
+use crate::schedule::{ScheduleName, SkipReason, due};
+
+/// Longest sleep: the wall clock may be set, or the machine sleep, meanwhile.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// Wait after the catalog could not be written.
+const CATALOG_RETRY: Duration = Duration::from_secs(5);
+
+/// The schedules in use; replaced as a whole when the configuration changes.
+pub type Schedules = BTreeMap<ScheduleName, Schedule>;
+
+/// What one pass found.
+#[derive(Debug, Default)]
+struct Pass {
+    changes: Vec<Change>,
+    /// New and ended operations, with the state they had before.
+    announced: Vec<(Option<State>, Operation)>,
+    warnings: Vec<String>,
+    next: BTreeMap<ScheduleName, Timestamp>,
+}
+
+impl Worker {
+    /// Fires schedules until `stop`. With a timer, `tokio-cron-scheduler` wakes the loop too; without
+    /// one it relies on its own sleep, which is what a test with a paused clock can see.
+    pub async fn run_schedules(self, mut schedules: watch::Receiver<Arc<Schedules>>, with_timer: bool, stop: CancellationToken) {
+        let mut timer = if with_timer { Timer::start(self.0.metrics.clone()).await } else { Timer::none() };
+        loop {
+            let current = schedules.borrow_and_update().clone();
+            let pause = match self.fire_due(current).await {
+                Ok(next) => {
+                    let now = self.0.clock.now();
+                    timer.arm(&next, now);
+                    let soonest = next.values().min().map_or(SLEEP_MAX, |at| until(*at, now));
+                    soonest.min(SLEEP_MAX)
+                }
+                Err(error) => {
+                    tracing::error!(%error, "due slots wait");
+                    CATALOG_RETRY
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = schedules.changed() => {}
+                () = timer.woken() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Records everything that is due, in one transaction; gives the next slot of each schedule.
+    async fn fire_due(&self, schedules: Arc<Schedules>) -> Result<BTreeMap<ScheduleName, Timestamp>, CatalogError> {
+        let now = self.0.clock.now();
+        let worker = self.0.settings.clone();
+        let decide = move |view: &View| {
+            let mut pass = Pass::default();
+            let mut number = view.next_number();
+            for schedule in schedules.values() {
+                number = pass.schedule(view, schedule, &worker, number, now);
+            }
+            Decision { changes: std::mem::take(&mut pass.changes), answer: pass }
+        };
+        let pass = self.0.catalog.write(decide).await?;
+        for warning in pass.warnings {
+            tracing::warn!("{warning}");
+        }
+        for (before, operation) in &pass.announced {
+            self.announce(*before, operation);
+        }
+        Ok(pass.next)
+    }
+}
+
+impl Pass {
+    /// Decides on one schedule; gives the next free operation number.
+    fn schedule(&mut self, view: &View, schedule: &Schedule, worker: &super::Settings, number: u64, now: Timestamp) -> u64 {
+        let calendar = calendar_text(schedule);
+        let last = match view.last_slot(&schedule.name) {
+            Some(last) if last.calendar == calendar => last.at,
+            // New, or with another cron or zone: it starts anew, and has missed nothing.
+            _ => {
+                self.set_last_slot(schedule, now);
+                now
+            }
+        };
+        let decided = due(&schedule.calendar, schedule.missed, last, now);
+        if let Some(next) = decided.next {
+            self.next.insert(schedule.name.clone(), next);
+        }
+        if let Some(ahead) = decided.reset_from {
+            self.warnings.push(format!(
+                "the clock was set back: schedule {} had come to {ahead} already; it goes on from {now}",
+                schedule.name
+            ));
+        }
+        if decided.last_slot != last {
+            self.set_last_slot(schedule, decided.last_slot);
+        }
+        let unlisted = decided.skipped_unlisted;
+        if unlisted > 0 || decided.skipped_uncounted {
+            let more = if decided.skipped_uncounted { "more than " } else { "" };
+            self.warnings.push(format!(
+                "schedule {} missed {more}{unlisted} older slots beside those that are listed",
+                schedule.name
+            ));
+        }
+        let mut number = number;
+        let skipped = decided.skipped.iter().map(|slot| (slot.at, Some(slot.reason)));
+        for (slot, skip) in skipped.chain(decided.fire.map(|slot| (slot, None))) {
+            if skip.is_none() {
+                self.supersede(view, schedule, now);
+            }
+            if self.submit(view, schedule, worker, slot, skip, number, now) {
+                number += 1;
+            }
+        }
+        number
+    }
+
+    fn set_last_slot(&mut self, schedule: &Schedule, at: Timestamp) {
+        let last = LastSlot { at, calendar: calendar_text(schedule) };
+        self.changes.push(Change::PutLastSlot(schedule.name.clone(), last));
+    }
+
+    /// At most one operation of a schedule waits: an older one gives way to the newer slot.
+    fn supersede(&mut self, view: &View, schedule: &Schedule, now: Timestamp) {
+        let waiting = view.unfinished().filter(|operation| {
+            operation.state == State::Pending && operation.schedule() == Some(&schedule.name)
+        });
+        for operation in waiting {
+            // One that has failed before keeps its failure: it was more than skipped.
+            let event = match &operation.failure {
+                Some(failure) => Event::GaveUp(failure.clone()),
+                None => Event::Skip(SkipReason::Superseded),
+            };
+            if let Ok(ended) = operation.as_ref().clone().apply(event, now) {
+                self.put(Some(State::Pending), ended);
+            }
+        }
+    }
+
+    /// Records a slot as waiting or skipped; `false` where it is recorded already.
+    #[expect(clippy::too_many_arguments, reason = "the facts of one slot, in one place")]
+    fn submit(
+        &mut self,
+        view: &View,
+        schedule: &Schedule,
+        worker: &super::Settings,
+        slot: Timestamp,
+        skip: Option<SkipReason>,
+        number: u64,
+        now: Timestamp,
+    ) -> bool {
+        let id = OperationId::of_slot(&schedule.name, slot);
+        if view.operation(id).is_some() {
+            return false;
+        }
+        let naming = SlotNaming {
+            schedule: schedule.name.as_str(),
+            kind: schedule.kind.as_str(),
+            slot,
+            previous: schedule.calendar.previous_before(slot).unwrap_or(slot),
+            zone: schedule.calendar.zone(),
+        };
+        let name = match schedule.template.render(naming) {
+            Ok(name) => name,
+            Err(error) => {
+                self.warnings.push(format!("schedule {}, slot {slot}: {error}; the slot is lost", schedule.name));
+                return false;
+            }
+        };
+        let command = format!("create {name}");
+        let work = Work::Backup(BackupWork { name, scope: schedule.scope.clone(), base: None });
+        let trigger = Trigger::Schedule { schedule: schedule.name.clone(), slot };
+        let mut operation = Operation::new(id, trigger, work, command, limits(schedule, worker, now), now);
+        operation.number = number;
+        match skip {
+            None => self.put(None, operation),
+            Some(reason) => {
+                if let Ok(skipped) = operation.apply(Event::Skip(reason), now) {
+                    self.put(None, skipped);
+                }
+            }
+        }
+        true
+    }
+
+    fn put(&mut self, before: Option<State>, operation: Operation) {
+        self.changes.push(Change::PutOperation(Box::new(operation.clone())));
+        self.announced.push((before, operation));
+    }
+}
+
+/// The deadline counts from the moment the slot became due to us, not from the slot: a night that is
+/// caught up after a long outage has its whole time.
+fn limits(schedule: &Schedule, worker: &super::Settings, now: Timestamp) -> Limits {
+    debug_assert_eq!(schedule.kind, BackupKind::Full, "increments by schedule are refused by the configuration");
+    Limits {
+        timeout: worker.timeout,
+        deadline: now.checked_add(schedule.deadline).ok(),
+        unreachable: schedule.deadline,
+        cancel: worker.cancel_limit,
+        retry: schedule.retry,
+    }
+}
+
+fn calendar_text(schedule: &Schedule) -> String {
+    format!("{} {}", schedule.calendar.expression(), schedule.calendar.zone_name())
+}
+
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    at.duration_since(now).try_into().unwrap_or_default()
+}

@@ -1,0 +1,139 @@
+//! The two verbs of the API: submit and cancel.
+
+use std::sync::Arc;
+
+use super::Worker;
+use crate::catalog::{CatalogError, Change, Decision, View};
+use crate::operation::{CancelCause, Event, Limits, Operation, OperationId, Progress, Retry, State, Trigger, Work};
+
+/// Client operations that may wait where `allow_parallel` lets them.
+const CLIENT_QUEUE_MAX_OPERATIONS: usize = 100;
+
+/// What a client asks for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The work.
+    pub work: Work,
+    /// The same in the words of the wire format of the server we replace.
+    pub command: String,
+}
+
+/// An accepted request.
+#[derive(Debug, Clone)]
+pub enum Submitted {
+    /// A new operation.
+    Accepted(Arc<Operation>),
+    /// A backup of this name is being made already; this is its operation.
+    Active(Arc<Operation>),
+}
+
+/// A request that was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Another client's operation is active.
+    #[error("another operation is currently running: {command}")]
+    Busy {
+        /// That operation, in the words of the wire format.
+        command: String,
+    },
+    /// It could not be written down.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// An operation that cannot be cancelled.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// It is not known.
+    #[error("there is no such operation")]
+    NotFound,
+    /// It has ended.
+    #[error("operation {} has ended: {}", .0.id, .0.state.as_str())]
+    Ended(Arc<Operation>),
+    /// It could not be written down.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl Worker {
+    /// Records what a client asks for; the runner does it.
+    ///
+    /// # Errors
+    /// When another client's operation is active, or the catalog cannot be written.
+    pub async fn submit(&self, request: Request) -> Result<Submitted, SubmitError> {
+        let operation = self.client_operation(request);
+        let allow_parallel = self.0.allow_parallel;
+        let submitted = self.0.catalog.write(move |view| admit(view, operation, allow_parallel)).await??;
+        if let Submitted::Accepted(operation) = &submitted {
+            self.announce(None, operation);
+        }
+        Ok(submitted)
+    }
+
+    /// Asks for the end of an operation: a waiting one is cancelled at once, one at work is
+    /// `cancelling` until ClickHouse confirms it.
+    ///
+    /// # Errors
+    /// When it is not known or has ended.
+    pub async fn cancel(&self, id: OperationId) -> Result<Arc<Operation>, CancelError> {
+        let view = self.0.catalog.view();
+        let operation = view.operation(id).ok_or(CancelError::NotFound)?.clone();
+        match operation.state {
+            State::Cancelling(_) => Ok(operation),
+            state if state.is_terminal() => Err(CancelError::Ended(operation)),
+            _ => match self.record(id, vec![Event::Cancel(CancelCause::Caller)], Vec::new()).await {
+                Ok(operation) => Ok(operation),
+                Err(super::JournalError::Catalog(error)) => Err(error.into()),
+                // It ended between our look and the write.
+                Err(_) => Err(CancelError::Ended(self.0.catalog.view().operation(id).cloned().unwrap_or(operation))),
+            },
+        }
+    }
+
+    /// How far an operation at work is, as of the last look at the server.
+    #[must_use]
+    pub fn progress(&self, id: OperationId) -> Option<Progress> {
+        self.0.live.progress(id)
+    }
+
+    /// Whether the first look at ClickHouse was tried: what runs there is adopted, or it is down.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.live.has_looked()
+    }
+
+    fn client_operation(&self, request: Request) -> Operation {
+        let limits = Limits {
+            timeout: self.0.settings.timeout,
+            deadline: None,
+            unreachable: self.0.settings.client_deadline,
+            cancel: self.0.settings.cancel_limit,
+            // A client is there to ask again, and would be surprised by a restore that begins later.
+            retry: Retry { attempts: 1, delay: std::time::Duration::ZERO },
+        };
+        Operation::new(OperationId::of_client(), Trigger::Client, request.work, request.command, limits, self.0.clock.now())
+    }
+}
+
+/// Whether a client's operation is taken in, given everything that is known.
+fn admit(view: &View, mut operation: Operation, allow_parallel: bool) -> Decision<Result<Submitted, SubmitError>> {
+    let refuse = |answer| Decision { changes: Vec::new(), answer };
+    if let Some(active) = making(view, &operation) {
+        return refuse(Ok(Submitted::Active(active.clone())));
+    }
+    let mut clients = view.unfinished().filter(|other| other.is_clients());
+    let waiting_max = if allow_parallel { CLIENT_QUEUE_MAX_OPERATIONS } else { 1 };
+    if clients.clone().count() >= waiting_max {
+        let command = clients.next().map(|other| other.command.clone()).unwrap_or_default();
+        return refuse(Err(SubmitError::Busy { command }));
+    }
+    operation.number = view.next_number();
+    let changes = vec![Change::PutOperation(Box::new(operation.clone()))];
+    Decision { changes, answer: Ok(Submitted::Accepted(Arc::new(operation))) }
+}
+
+/// The unfinished operation that makes a backup of the same name.
+fn making<'a>(view: &'a View, operation: &Operation) -> Option<&'a Arc<Operation>> {
+    let Work::Backup(wanted) = &operation.work else { return None };
+    view.unfinished().find(|other| matches!(&other.work, Work::Backup(work) if work.name == wanted.name))
+}
