@@ -16,5 +16,5 @@ pub use due::{
     CLOCK_BACK_TOLERATED_SECS, Due, MISSED_AFTER_SECS, MissedPolicy, SKIPPED_SLOTS_COUNTED_MAX,
     SKIPPED_SLOTS_RECORDED_MAX, SkipReason, SkippedSlot, due,
 };
-pub use expression::{CRON_LENGTH_MAX_BYTES, ExpressionError};
+pub use expression::{CRON_LENGTH_MAX_BYTES, ExpressionError, FieldName};
 pub use name::{SCHEDULE_NAME_LENGTH_MAX, ScheduleName, ScheduleNameError};

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::backup::Place;
+use crate::backup::{Place, TablePattern};
 use crate::catalog::Catalog;
 use crate::clickhouse::Client;
 use crate::clock::Clock;
@@ -60,6 +60,8 @@ pub struct Context {
     pub settings: Settings,
     /// Whether a client's operation may wait behind another client's (`API_ALLOW_PARALLEL`).
     pub allow_parallel: bool,
+    /// Tables that a client's backup of whole databases leaves out (`CLICKHOUSE_SKIP_TABLES`).
+    pub skip_tables: Vec<TablePattern>,
     /// What only this process knows.
     pub live: Live,
 }

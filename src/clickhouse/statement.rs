@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn statements_are_complete() {
-        let attempt = crate::operation::AttemptId::parse("backupd:daily:20261122T000000Z:1").unwrap().0;
+        let attempt = AttemptId::parse("backupd:daily:20261122T000000Z:1").unwrap().0;
         let (name, base) = (BackupName::parse("2026-11-22").unwrap(), BackupName::parse("2026-11-21").unwrap());
         let disk = Place::Disk("s3_backup".into());
         let target = Target { attempt: &attempt, place: &disk, backup: &name };

@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(AttemptId::parse(id.as_str()), Some((id, origin)));
         assert_eq!(
             OperationId::of_slot(&daily(), slot).to_string(),
-            "6d93ff0e-2b41-5d48-8b3c-d1b2d3b0a4f2"
+            "179ccff0-2934-5d2a-81e4-9ebce18b73f5"
         );
     }
 

@@ -231,3 +231,134 @@ fn unconfirmed() -> Failure {
     let text = "the end was asked for, and ClickHouse did not confirm it within clickhouse.cancel_limit; it may still run";
     Failure::new(FailureKind::Unknown, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::{attempt, operation, outcome, server};
+    use super::*;
+
+    fn states() -> Vec<State> {
+        use CancelCause::{Caller, Deadline, Timeout};
+        let cancelling = [Caller, Timeout, Deadline].map(State::Cancelling);
+        let plain = [
+            State::Pending,
+            State::Starting,
+            State::Running,
+            State::Succeeded,
+            State::Failed,
+            State::Cancelled,
+            State::Skipped,
+        ];
+        plain.into_iter().chain(cancelling).collect()
+    }
+
+    fn events() -> Vec<Event> {
+        let failure = || Failure::new(FailureKind::Unknown, "x");
+        vec![
+            Event::Begun(Box::new(attempt(1))),
+            Event::Accepted(server()),
+            Event::Finished(outcome()),
+            Event::AttemptFailed { failure: failure(), retry_at: Some(Timestamp::UNIX_EPOCH) },
+            Event::AttemptFailed { failure: failure(), retry_at: None },
+            Event::GaveUp(failure()),
+            Event::Cancel(CancelCause::Caller),
+            Event::Cancel(CancelCause::Timeout),
+            Event::Cancel(CancelCause::Deadline),
+            Event::Gone,
+            Event::Unconfirmed,
+            Event::Skip(SkipReason::Superseded),
+        ]
+    }
+
+    /// Every pair of state and event: what is not in this table is illegal.
+    #[test]
+    fn the_whole_table() {
+        use CancelCause::{Caller, Deadline, Timeout};
+        use State::{Cancelled, Cancelling, Failed, Pending, Running, Skipped, Starting, Succeeded};
+        let legal: &[(State, &str, State)] = &[
+            (Pending, "begun", Starting),
+            (Pending, "gave up", Failed),
+            (Pending, "cancel", Cancelled),
+            (Pending, "skip", Skipped),
+            (Starting, "accepted", Running),
+            (Starting, "attempt failed, retry", Pending),
+            (Starting, "attempt failed", Failed),
+            (Starting, "cancel", Cancelling(Caller)),
+            (Starting, "cancel timeout", Cancelling(Timeout)),
+            (Starting, "cancel deadline", Cancelling(Deadline)),
+            (Running, "finished", Succeeded),
+            (Running, "attempt failed, retry", Pending),
+            (Running, "attempt failed", Failed),
+            (Running, "cancel", Cancelling(Caller)),
+            (Running, "cancel timeout", Cancelling(Timeout)),
+            (Running, "cancel deadline", Cancelling(Deadline)),
+            (Pending, "cancel timeout", Cancelled),
+            (Pending, "cancel deadline", Cancelled),
+            (Cancelling(Caller), "finished", Succeeded),
+            (Cancelling(Timeout), "finished", Succeeded),
+            (Cancelling(Deadline), "finished", Succeeded),
+            (Cancelling(Caller), "gone", Cancelled),
+            (Cancelling(Timeout), "gone", Failed),
+            (Cancelling(Deadline), "gone", Failed),
+            (Cancelling(Caller), "unconfirmed", Failed),
+            (Cancelling(Timeout), "unconfirmed", Failed),
+            (Cancelling(Deadline), "unconfirmed", Failed),
+        ];
+        let word = |event: &Event| match event {
+            Event::AttemptFailed { retry_at: Some(_), .. } => "attempt failed, retry".to_owned(),
+            Event::Cancel(Timeout) => "cancel timeout".to_owned(),
+            Event::Cancel(Deadline) => "cancel deadline".to_owned(),
+            other => other.as_str().to_owned(),
+        };
+        for state in states() {
+            for event in events() {
+                let expected = legal.iter().find(|(from, name, _)| *from == state && *name == word(&event)).map(|row| row.2);
+                assert_eq!(state.next(&event), expected, "{state:?} and {event:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_sequence_leaves_a_terminal_state(picks in prop::collection::vec(0..12_usize, 0..40)) {
+            let mut now = Timestamp::UNIX_EPOCH;
+            let mut operation = operation();
+            for pick in picks {
+                now = now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+                let before = operation.clone();
+                match operation.clone().apply(events()[pick].clone(), now) {
+                    Ok(after) => {
+                        prop_assert!(!before.state.is_terminal());
+                        prop_assert_eq!(after.finished_at.is_some(), after.state.is_terminal());
+                        prop_assert_eq!(after.outcome.is_some(), after.state == State::Succeeded);
+                        if after.state == State::Failed {
+                            prop_assert!(after.failure.is_some(), "a failure without a reason");
+                        }
+                        operation = after;
+                    }
+                    Err(error) => {
+                        prop_assert!(error.to_string().contains(&before.id.to_string()));
+                        prop_assert_eq!(&operation, &before);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_cancelled_attempt_says_why() {
+        let now = Timestamp::UNIX_EPOCH;
+        let running = [Event::Begun(Box::new(attempt(1))), Event::Accepted(server())];
+        let running = running.into_iter().fold(operation(), |operation, event| operation.apply(event, now).unwrap());
+        let ended = |cause| {
+            let cancelling = running.clone().apply(Event::Cancel(cause), now).unwrap();
+            cancelling.apply(Event::Gone, now).unwrap()
+        };
+        let kind = |operation: &Operation| operation.failure.as_ref().map(|failure| failure.kind);
+        assert_eq!(kind(&ended(CancelCause::Caller)), Some(FailureKind::Cancelled));
+        assert_eq!(kind(&ended(CancelCause::Deadline)), Some(FailureKind::TimedOut));
+        assert_eq!(ended(CancelCause::Timeout).attempts[0].ended_at, Some(now));
+    }
+}

@@ -38,6 +38,9 @@ use super::expression::{self, ExpressionError};
 /// The most characters of a refused text that an error repeats.
 const SHOWN_CHARS_MAX: usize = 64;
 
+/// Files beside the zones that are no zones: what they mean depends on the machine.
+const NOT_ZONES: [&str; 3] = ["localtime", "posixrules", "Factory"];
+
 /// A cron expression in a time zone: an endless, strictly increasing row of slots.
 ///
 /// Slots are whole seconds.
@@ -85,7 +88,7 @@ impl Calendar {
     ///
     /// A day matches when its day of the month *or* its weekday does, unless one of the two fields
     /// is `*`, as in crontab(5).
-    /// (A field such as `*/2` restricts, as in Airflow; Vixie cron takes it for a `*` here.)
+    /// (A field such as `*/2` restricts here; Vixie cron takes it for a `*`.)
     pub fn parse(cron: &str, timezone: &str) -> Result<Self, CalendarError> {
         let shown: String = cron.chars().take(SHOWN_CHARS_MAX).collect();
         let refuse = |problem| CalendarError::Expression {
@@ -105,6 +108,7 @@ impl Calendar {
         let zone = TimeZone::get(timezone)
             .ok()
             .filter(|zone| !zone.is_unknown())
+            .filter(|_| !NOT_ZONES.iter().any(|no| no.eq_ignore_ascii_case(timezone)))
             .ok_or_else(|| CalendarError::UnknownZone {
                 zone: timezone.chars().take(SHOWN_CHARS_MAX).collect(),
             })?;
@@ -183,7 +187,13 @@ impl Calendar {
 
     /// The expression in English, such as "At 02:00, on day 13 or Friday.", without the zone.
     pub fn describe(&self) -> String {
-        self.cron.describe()
+        let text = self.cron.describe();
+        // The library knows LW and describes it as L; our checks refuse the two together.
+        if self.cron.pattern.as_str().contains("LW") {
+            text.replace("the last day of", "the last weekday of")
+        } else {
+            text
+        }
     }
 
     /// The first matching wall-clock time whose instant is after `after`.

@@ -277,8 +277,8 @@ proptest! {
         backward.reverse();
         prop_assert_eq!(&backward, &expected, "{:?} backward", calendar);
 
-        // From any moment between slots, not only from slots.
-        for offset in [1, 59, 3599, 5400, 86_400, 100_000] {
+        // From moments between slots too, such as some in both passes of a repeated hour.
+        for offset in [1, 59, 3599, 86_400, 171_000, 172_799, 172_800, 173_700, 174_600] {
             let at = after + SignedDuration::from_secs(offset);
             prop_assert_eq!(
                 calendar.next_after(at).filter(|slot| *slot <= until),
@@ -438,6 +438,18 @@ fn slots_by_hand() {
 }
 
 #[test]
+fn the_second_pass_of_a_repeated_hour_looks_back_on_all_of_the_first() {
+    let calendar = Calendar::parse("45 2 * * *", "Europe/Berlin").unwrap();
+    // 02:15 for the second time; 02:45 was shown half an hour before.
+    let at: Timestamp = "2026-10-25T01:15:00Z".parse().unwrap();
+    let slot: Timestamp = "2026-10-25T00:45:00Z".parse().unwrap();
+    assert_eq!(calendar.latest_at(at), Some(slot));
+    assert_eq!(calendar.previous_before(at), Some(slot));
+    let next: Timestamp = "2026-10-26T01:45:00Z".parse().unwrap();
+    assert_eq!(calendar.next_after(at), Some(next));
+}
+
+#[test]
 fn an_hourly_schedule_runs_25_times_on_the_long_day_and_a_list_of_all_hours_24() {
     let day = |text: &str| text.parse::<Timestamp>().unwrap();
     let (from, to) = (day("2026-10-24T20:59:59Z"), day("2026-10-25T21:59:59Z"));
@@ -485,6 +497,8 @@ fn impossible_dates_are_refused_quickly(#[case] cron: &str) {
 #[case("+02:00")]
 #[case("../../etc/passwd")]
 #[case("Etc/Unknown")]
+#[case("localtime")]
+#[case("posixrules")]
 #[case("Europe/Sofia\n")]
 fn unknown_zones_are_refused(#[case] zone: &str) {
     let error = Calendar::parse("0 2 * * *", zone).unwrap_err();
@@ -499,6 +513,11 @@ fn accessors() {
     assert_eq!(calendar.zone_name(), "Europe/Sofia");
     assert_eq!(calendar.times_per_day(), 1);
     assert_eq!(calendar.describe(), "At 02:00.");
+    let last_weekday = Calendar::parse("0 2 LW * *", "UTC").unwrap();
+    assert_eq!(
+        last_weekday.describe(),
+        "At 02:00, on the last weekday of the month."
+    );
     assert!(!calendar.is_elapsed());
     assert_eq!(
         calendar,

@@ -102,7 +102,10 @@ impl Worker {
         self.0.live.has_looked()
     }
 
-    fn client_operation(&self, request: Request) -> Operation {
+    fn client_operation(&self, mut request: Request) -> Operation {
+        if let Work::Backup(work) = &mut request.work {
+            work.scope.exclude_tables.extend(self.0.skip_tables.iter().cloned());
+        }
         let limits = Limits {
             timeout: self.0.settings.timeout,
             deadline: None,

@@ -1,0 +1,163 @@
+//! The process: built from a configuration, run, drained.
+
+mod reload;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, ApiState};
+use crate::catalog::{Catalog, OpenError};
+use crate::clickhouse::{Client, SetupError};
+use crate::clock::Clock;
+use crate::config::{Config, Source};
+use crate::metrics::Metrics;
+use crate::worker::scheduler::Schedules;
+use crate::worker::{Context, Live, Worker};
+
+/// How long answers and writes under way may take at the end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// How often what is still running is told meanwhile.
+const DRAIN_REPORT: Duration = Duration::from_secs(5);
+
+/// A daemon whose socket is bound and whose memory is open; nothing runs yet.
+#[derive(Debug)]
+pub struct Daemon {
+    worker: Worker,
+    catalog: Catalog,
+    metrics: Metrics,
+    clock: Clock,
+    bound: api::Bound,
+    config: Config,
+    schedules: watch::Sender<Arc<Schedules>>,
+    source: Option<Source>,
+    with_timer: bool,
+}
+
+/// A daemon that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The memory.
+    #[error(transparent)]
+    Catalog(#[from] OpenError),
+    /// The way to ClickHouse.
+    #[error(transparent)]
+    ClickHouse(#[from] SetupError),
+    /// The door.
+    #[error(transparent)]
+    Api(#[from] api::ServeError),
+    /// The metrics, which is a defect.
+    #[error("registering the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// How a daemon is built beside its configuration.
+#[derive(Debug)]
+pub struct Options {
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Where the configuration is read again from, when it changes; `None` keeps it as it is.
+    pub source: Option<Source>,
+    /// Whether `tokio-cron-scheduler` wakes the scheduler too; it reads the system's clock, so a
+    /// simulation goes without.
+    pub with_timer: bool,
+}
+
+impl Daemon {
+    /// Opens the memory, binds the socket, and puts the parts together.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub async fn build(config: Config, options: Options) -> Result<Self, BuildError> {
+        let catalog = Catalog::open(&config.catalog)?;
+        let metrics = Metrics::new()?;
+        metrics.config_loaded(options.clock.now());
+        let bound = api::build(&config.api).await?;
+        let worker = Worker::new(Context {
+            catalog: catalog.clone(),
+            client: Client::new(config.clickhouse.clone())?,
+            clock: options.clock.clone(),
+            metrics: metrics.clone(),
+            place: config.destination.place.clone(),
+            settings: config.worker.clone(),
+            allow_parallel: config.api.allow_parallel,
+            skip_tables: config.skip_tables.clone(),
+            live: Live::default(),
+        });
+        let schedules = watch::Sender::new(Arc::new(config.schedules.clone()));
+        let Options { clock, source, with_timer } = options;
+        Ok(Self { worker, catalog, metrics, clock, bound, config, schedules, source, with_timer })
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.bound.address()
+    }
+
+    /// What the API works with.
+    #[must_use]
+    pub fn worker(&self) -> Worker {
+        self.worker.clone()
+    }
+
+    /// Runs until `stop`, then drains. A running backup goes on in ClickHouse.
+    pub async fn run(self, stop: CancellationToken) {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = %self.address(),
+            clickhouse = %self.config.clickhouse.url,
+            schedules = self.config.schedules.len(),
+            "clickhouse-backupd runs"
+        );
+        for warning in &self.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let tasks = TaskTracker::new();
+        let state = ApiState::new(self.catalog.clone(), self.worker.clone(), self.metrics.clone(), self.clock.clone(), &self.config.api);
+        let serving = self.bound.serve(state, stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!("the API ended: {error}");
+            }
+        });
+        tasks.spawn(self.worker.clone().run_lane(stop.clone()));
+        let schedules = self.schedules.subscribe();
+        tasks.spawn(self.worker.clone().run_schedules(schedules, self.with_timer, stop.clone()));
+        if let Some(source) = self.source {
+            let reload = reload::Reload {
+                source,
+                current: self.config,
+                schedules: self.schedules,
+                metrics: self.metrics,
+                clock: self.clock,
+            };
+            tasks.spawn(reload.run(stop.clone()));
+        }
+        stop.cancelled().await;
+        tasks.close();
+        drain(&tasks).await;
+        if let Err(error) = self.catalog.close().await {
+            tracing::warn!("closing the catalog: {error}");
+        }
+        tracing::info!("clickhouse-backupd ended; what runs in ClickHouse goes on and is taken up at the next start");
+    }
+}
+
+async fn drain(tasks: &TaskTracker) {
+    let reports = async {
+        loop {
+            tokio::time::sleep(DRAIN_REPORT).await;
+            tracing::info!(left = tasks.len(), "ending");
+        }
+    };
+    tokio::select! {
+        () = tasks.wait() => {}
+        () = reports => {}
+        () = tokio::time::sleep(DRAIN_LIMIT) => tracing::warn!(left = tasks.len(), "ending without waiting any longer"),
+    }
+}

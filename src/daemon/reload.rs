@@ -1,0 +1,132 @@
+//! Reading the configuration again when its file changes, or at SIGHUP.
+//!
+//! The folder is watched, not the file: editors and Kubernetes replace files by renaming, and a
+//! ConfigMap swaps a symbolic link beside it. What counts is whether the bytes changed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::{self, Config, Source};
+use crate::metrics::Metrics;
+use crate::worker::scheduler::Schedules;
+
+/// Events of one edit come in a burst.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// A network file system gives no events, so the file is also read now and then.
+const READ_AGAIN: Duration = Duration::from_secs(30);
+
+/// The loop that keeps the configuration in use equal to the file.
+#[derive(Debug)]
+pub(super) struct Reload {
+    pub source: Source,
+    pub current: Config,
+    pub schedules: watch::Sender<Arc<Schedules>>,
+    pub metrics: Metrics,
+    pub clock: Clock,
+}
+
+impl Reload {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let (changed, mut changes) = mpsc::channel(1);
+        let _watcher = self.source.file.as_deref().and_then(|file| watch_folder(file, changed.clone()));
+        let mut hangups = match signal(SignalKind::hangup()) {
+            Ok(hangups) => hangups,
+            Err(error) => {
+                tracing::error!("SIGHUP cannot be received ({error}); the configuration is not read again");
+                return;
+            }
+        };
+        let mut last = self.bytes().await;
+        loop {
+            let asked = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = hangups.recv() => true,
+                _ = changes.recv() => {
+                    tokio::time::sleep(DEBOUNCE).await;
+                    false
+                }
+                () = tokio::time::sleep(READ_AGAIN) => false,
+            };
+            let now = self.bytes().await;
+            if asked || now != last {
+                last = now;
+                self.reload().await;
+            }
+        }
+    }
+
+    /// The file as it is now; `None` where there is none to read.
+    async fn bytes(&self) -> Option<Vec<u8>> {
+        tokio::fs::read(self.source.file.as_ref()?).await.ok()
+    }
+
+    async fn reload(&mut self) {
+        let (source, now) = (self.source.clone(), self.clock.now());
+        let loaded = match tokio::task::spawn_blocking(move || config::load(&source, now)).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(errors)) => {
+                self.metrics.config_refused();
+                tracing::error!("the changed configuration is invalid, and the one before it stays in use:\n{errors}");
+                return;
+            }
+            Err(error) => {
+                tracing::error!("reading the configuration: {error}");
+                return;
+            }
+        };
+        self.metrics.config_loaded(now);
+        for section in self.current.restart_sections(&loaded.config) {
+            tracing::warn!("[{section}] changed in the configuration; that takes a restart to come into effect");
+        }
+        for warning in &loaded.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.tell_schedules(&loaded.config, now);
+        self.schedules.send_replace(Arc::new(loaded.config.schedules.clone()));
+        // Sections that take a restart keep their old values here, so that each reload tells of them.
+        self.current.schedules = loaded.config.schedules;
+        self.current.retention = loaded.config.retention;
+    }
+
+    fn tell_schedules(&self, new: &Config, now: jiff::Timestamp) {
+        for (name, schedule) in &new.schedules {
+            if self.current.schedules.get(name) != Some(schedule) {
+                let next = schedule.calendar.next_after(now).map(|at| at.to_string());
+                tracing::info!(schedule.name = %name, next, "the schedule changed");
+            }
+        }
+        for name in self.current.schedules.keys().filter(|name| !new.schedules.contains_key(*name)) {
+            tracing::info!(schedule.name = %name, "the schedule is gone");
+        }
+        tracing::info!(schedules = new.schedules.len(), "the configuration was read again");
+    }
+}
+
+/// Watches the folder of a file; where that is not possible, reading it now and then must do.
+fn watch_folder(file: &Path, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+    let folder = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let wake = move |_: notify::Result<notify::Event>| {
+        // One waiting wake-up is enough.
+        let _ = changed.try_send(());
+    };
+    let watcher = notify::recommended_watcher(wake).and_then(|mut watcher| {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watcher
+        .inspect_err(|error| {
+            let every = READ_AGAIN.as_secs();
+            tracing::warn!("watching {} is not possible ({error}); the file is read every {every} s", folder.display());
+        })
+        .ok()
+}
