@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use name::{BACKUP_NAME_LENGTH_MAX, BackupName, BackupNameError, NameTemplate, NameTemplateError, Resolution, SlotNaming};
+pub use name::{
+    BACKUP_NAME_LENGTH_MAX, BackupName, BackupNameError, KINDS, NameTemplate, NameTemplateError,
+    Resolution, SlotNaming,
+};
 pub use pattern::{PatternError, TablePattern, glob};
 
 /// Where backups lie, as ClickHouse names it.
@@ -130,6 +133,8 @@ pub struct Backup {
     pub place: Place,
     /// The operation that made it.
     pub operation: Uuid,
+    /// The number of that operation: the order of backups that ended within the same second.
+    pub number: u64,
     /// The attempt that made it: the `backup_id` of its manifest.
     pub attempt: String,
     /// Who asked for it.

@@ -161,3 +161,209 @@ impl Catalog {
             .map_err(|_| CatalogError::Closed)?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::backup::{BackupName, Scope};
+    use crate::operation::{
+        BackupWork, Event, Failure, FailureKind, Limits, OperationId, Retry, Trigger, Work,
+    };
+
+    fn open(dir: &tempfile::TempDir) -> Catalog {
+        Catalog::open(&Settings {
+            dir: dir.path().join("state"),
+        })
+        .unwrap()
+    }
+
+    fn operation(trigger: Trigger, id: OperationId) -> Operation {
+        let work = BackupWork {
+            name: BackupName::parse("one").unwrap(),
+            scope: Scope::everything(),
+            base: None,
+        };
+        let second = std::time::Duration::from_secs(1);
+        let retry = Retry {
+            attempts: 1,
+            delay: second,
+        };
+        let limits = Limits {
+            timeout: second,
+            deadline: None,
+            unreachable: second,
+            cancel: second,
+            retry,
+        };
+        Operation::new(
+            id,
+            trigger,
+            Work::Backup(work),
+            "create one".into(),
+            limits,
+            Timestamp::UNIX_EPOCH,
+        )
+    }
+
+    async fn put(catalog: &Catalog, mut operation: Operation) -> Result<(), CatalogError> {
+        catalog
+            .write(move |view| {
+                operation.number = view.next_number();
+                Decision {
+                    changes: vec![Change::PutOperation(Box::new(operation))],
+                    answer: (),
+                }
+            })
+            .await
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let schedule = ScheduleName::try_from("daily".to_owned()).unwrap();
+        let slot: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
+        let id = OperationId::of_slot(&schedule, slot);
+        let written = {
+            let catalog = open(&dir);
+            put(
+                &catalog,
+                operation(
+                    Trigger::Schedule {
+                        schedule: schedule.clone(),
+                        slot,
+                    },
+                    id,
+                ),
+            )
+            .await
+            .unwrap();
+            let last = LastSlot {
+                at: slot,
+                calendar: "0 2 * * * UTC".into(),
+            };
+            let changes = vec![Change::PutLastSlot(schedule.clone(), last)];
+            catalog
+                .write(move |_| Decision {
+                    changes,
+                    answer: (),
+                })
+                .await
+                .unwrap();
+            catalog.view()
+        };
+        let view = open(&dir).view();
+        assert_eq!(view.operation(id), written.operation(id));
+        assert_eq!(view.last_slot(&schedule), written.last_slot(&schedule));
+        assert_eq!(view.next_number(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_slot_is_recorded_once_and_a_refused_write_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = open(&dir);
+        let schedule = ScheduleName::try_from("daily".to_owned()).unwrap();
+        let trigger = Trigger::Schedule {
+            schedule,
+            slot: Timestamp::UNIX_EPOCH,
+        };
+        put(
+            &catalog,
+            operation(trigger.clone(), OperationId::of_client()),
+        )
+        .await
+        .unwrap();
+        let doubled = put(&catalog, operation(trigger, OperationId::of_client())).await;
+        assert!(
+            matches!(doubled, Err(CatalogError::Write(_))),
+            "{doubled:?}"
+        );
+        assert_eq!(catalog.view().operations().count(), 1);
+        assert_eq!(catalog.view().next_number(), 2);
+    }
+
+    #[tokio::test]
+    async fn history_forgets_the_oldest_that_ended_and_keeps_what_has_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = OperationId::of_client();
+        let catalog = open(&dir);
+        put(&catalog, operation(Trigger::Client, waiting))
+            .await
+            .unwrap();
+        let changes = |view: &View| {
+            let ended = (0..HISTORY_MAX_OPERATIONS as u64 + 20).map(|n| {
+                let mut operation = operation(Trigger::Client, OperationId::of_client());
+                operation.number = view.next_number() + n;
+                let failure = Failure::new(FailureKind::Unknown, "x");
+                Change::PutOperation(Box::new(
+                    operation
+                        .apply(Event::GaveUp(failure), Timestamp::UNIX_EPOCH)
+                        .unwrap(),
+                ))
+            });
+            Decision {
+                changes: ended.collect(),
+                answer: (),
+            }
+        };
+        catalog.write(changes).await.unwrap();
+        let (newest, kept) = (
+            catalog.view().next_number(),
+            catalog.view().operations().count(),
+        );
+        assert_eq!(kept, HISTORY_MAX_OPERATIONS);
+        drop(catalog);
+        let view = open(&dir).view();
+        assert_eq!(
+            (view.operations().count(), view.next_number()),
+            (kept, newest),
+            "the file forgot the same"
+        );
+        assert!(view.operation(waiting).is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            dir: dir.path().to_owned(),
+        };
+        let held = Catalog::open(&settings).unwrap();
+        assert!(matches!(Catalog::open(&settings), Err(OpenError::InUse(_))));
+        drop(held);
+        std::fs::write(
+            dir.path().join("catalog.sqlite3"),
+            "this is no database, but it is longer than a header",
+        )
+        .unwrap();
+        let error = Catalog::open(&settings).unwrap_err();
+        assert!(
+            matches!(error, OpenError::Database { .. })
+                && error.to_string().contains("move it away"),
+            "{error}"
+        );
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = Catalog::open(&Settings { dir: file }).unwrap_err();
+        assert!(matches!(error, OpenError::Directory { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_newer_layout_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(&dir));
+        let connection =
+            rusqlite::Connection::open(dir.path().join("state/catalog.sqlite3")).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(connection);
+        let error = Catalog::open(&Settings {
+            dir: dir.path().join("state"),
+        })
+        .unwrap_err();
+        assert!(
+            matches!(error, OpenError::Newer { found: 99, .. }),
+            "{error}"
+        );
+    }
+}

@@ -23,7 +23,12 @@ const NEXT_MAX: u16 = 1_000;
 
 /// The backup daemon for ClickHouse.
 #[derive(Debug, Parser)]
-#[command(name = "clickhouse-backupd", version, about, arg_required_else_help = false)]
+#[command(
+    name = "clickhouse-backupd",
+    version,
+    about,
+    arg_required_else_help = false
+)]
 pub struct Arguments {
     /// The configuration file (default: BACKUPD_CONFIG, else /etc/clickhouse-backupd/config.toml).
     #[arg(long, short, global = true, value_name = "FILE")]
@@ -82,7 +87,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Config(ConfigCommand::Check) => check(&source, &loaded),
         Command::Config(ConfigCommand::Show) => print!("{}", config::show(&loaded)),
         Command::Schedule(ScheduleCommand::Next { count, schedule }) => {
-            return Ok(next(&loaded, usize::from(count), schedule.as_deref(), Clock::System.now()));
+            return Ok(next(
+                &loaded,
+                usize::from(count),
+                schedule.as_deref(),
+                Clock::System.now(),
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -90,11 +100,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 fn serve(source: Source, loaded: Loaded) -> anyhow::Result<()> {
     start_log(&loaded.config.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
     runtime.block_on(async {
         let stop = stop_signal()?;
-        let options = Options { clock: Clock::System, source: Some(source), with_timer: true };
-        Daemon::build(loaded.config, options).await?.run(stop).await;
+        let options = Options {
+            clock: Clock::System,
+            source: Some(source),
+            with_timer: true,
+        };
+        Daemon::build(loaded.config, options)?.run(stop).await;
         Ok(())
     })
 }
@@ -124,43 +141,78 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
 fn start_log(settings: &LogSettings) -> anyhow::Result<()> {
     // The timer library logs each of its own starts; only what goes wrong matters here.
     let quiet = "tokio_cron_scheduler=warn,clickhouse=warn,hyper=warn";
-    let filter = EnvFilter::try_new(format!("{},{quiet}", settings.level)).context("reading log.level")?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let filter =
+        EnvFilter::try_new(format!("{},{quiet}", settings.level)).context("reading log.level")?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false);
     let json = match settings.format {
         LogFormat::Json => true,
         LogFormat::Pretty => false,
         LogFormat::Auto => !std::io::IsTerminal::is_terminal(&std::io::stdout()),
     };
-    if json { lines.json().flatten_event(true).init() } else { lines.with_ansi(colours()).init() }
+    if json {
+        lines.json().flatten_event(true).init()
+    } else {
+        lines.with_ansi(colours()).init()
+    }
     Ok(())
 }
 
 /// Colours on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
 fn colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::IsTerminal::is_terminal(&std::io::stdout())
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::io::IsTerminal::is_terminal(&std::io::stdout())
 }
 
 fn check(source: &Source, loaded: &Loaded) {
-    let from = source.file.as_ref().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
-    for warning in &loaded.config.warnings {
+    let from = source.file.as_ref().map_or_else(
+        || "the environment".to_owned(),
+        |file| file.display().to_string(),
+    );
+    for warning in loaded
+        .config
+        .warnings
+        .iter()
+        .chain(&loaded.config.not_yet())
+    {
         println!("warning: {warning}");
     }
     println!("{from}: valid, {} schedules", loaded.config.schedules.len());
 }
 
 fn next(loaded: &Loaded, count: usize, only: Option<&str>, now: Timestamp) -> ExitCode {
-    let chosen: Vec<&Schedule> =
-        loaded.config.schedules.values().filter(|schedule| only.is_none_or(|name| schedule.name.as_str() == name)).collect();
+    let chosen: Vec<&Schedule> = loaded
+        .config
+        .schedules
+        .values()
+        .filter(|schedule| only.is_none_or(|name| schedule.name.as_str() == name))
+        .collect();
     if chosen.is_empty() {
-        let known: Vec<&str> = loaded.config.schedules.keys().map(|name| name.as_str()).collect();
+        let known: Vec<&str> = loaded
+            .config
+            .schedules
+            .keys()
+            .map(|name| name.as_str())
+            .collect();
         match only {
-            Some(name) => eprintln!("there is no schedule {name}; there are: {}", known.join(", ")),
-            None => eprintln!("there is no schedule; add [schedules.daily] with a cron to the configuration"),
+            Some(name) => eprintln!(
+                "there is no schedule {name}; there are: {}",
+                known.join(", ")
+            ),
+            None => eprintln!(
+                "there is no schedule; add [schedules.daily] with a cron to the configuration"
+            ),
         }
         return ExitCode::FAILURE;
     }
     for schedule in chosen {
-        println!("{}  {} ({})", schedule.name, schedule.calendar.expression(), schedule.calendar.zone_name());
+        println!(
+            "{}  {} ({})",
+            schedule.name,
+            schedule.calendar.expression(),
+            schedule.calendar.zone_name()
+        );
         let mut previous = schedule.calendar.previous_before(now).unwrap_or(now);
         for slot in schedule.calendar.slots_after(now).take(count) {
             println!("  {}", line(schedule, slot, previous));
@@ -172,8 +224,17 @@ fn next(loaded: &Loaded, count: usize, only: Option<&str>, now: Timestamp) -> Ex
 
 fn line(schedule: &Schedule, slot: Timestamp, previous: Timestamp) -> String {
     let zone = schedule.calendar.zone();
-    let local = slot.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S %:z").to_string();
-    let naming = SlotNaming { schedule: schedule.name.as_str(), kind: schedule.kind.as_str(), slot, previous, zone };
+    let local = slot
+        .to_zoned(zone.clone())
+        .strftime("%a %Y-%m-%d %H:%M:%S %:z")
+        .to_string();
+    let naming = SlotNaming {
+        schedule: schedule.name.as_str(),
+        kind: schedule.kind.as_str(),
+        slot,
+        previous,
+        zone,
+    };
     match schedule.template.render(naming) {
         Ok(name) => format!("{local}   {slot}   {name}"),
         Err(error) => format!("{local}   {slot}   {error}"),

@@ -72,11 +72,11 @@ impl Daemon {
     ///
     /// # Errors
     /// See [`BuildError`].
-    pub async fn build(config: Config, options: Options) -> Result<Self, BuildError> {
+    pub fn build(config: Config, options: Options) -> Result<Self, BuildError> {
         let catalog = Catalog::open(&config.catalog)?;
         let metrics = Metrics::new()?;
         metrics.config_loaded(options.clock.now());
-        let bound = api::build(&config.api).await?;
+        let bound = api::build(&config.api)?;
         let worker = Worker::new(Context {
             catalog: catalog.clone(),
             client: Client::new(config.clickhouse.clone())?,
@@ -89,8 +89,22 @@ impl Daemon {
             live: Live::default(),
         });
         let schedules = watch::Sender::new(Arc::new(config.schedules.clone()));
-        let Options { clock, source, with_timer } = options;
-        Ok(Self { worker, catalog, metrics, clock, bound, config, schedules, source, with_timer })
+        let Options {
+            clock,
+            source,
+            with_timer,
+        } = options;
+        Ok(Self {
+            worker,
+            catalog,
+            metrics,
+            clock,
+            bound,
+            config,
+            schedules,
+            source,
+            with_timer,
+        })
     }
 
     /// The address it listens on.
@@ -114,11 +128,16 @@ impl Daemon {
             schedules = self.config.schedules.len(),
             "clickhouse-backupd runs"
         );
-        for warning in &self.config.warnings {
+        for warning in self.config.warnings.iter().chain(&self.config.not_yet()) {
             tracing::warn!("{warning}");
         }
         let tasks = TaskTracker::new();
-        let state = ApiState::new(self.catalog.clone(), self.worker.clone(), self.metrics.clone(), self.clock.clone(), &self.config.api);
+        let state = ApiState::new(
+            self.catalog.clone(),
+            self.worker.clone(),
+            self.metrics.clone(),
+            self.clock.clone(),
+        );
         let serving = self.bound.serve(state, stop.clone());
         tasks.spawn(async move {
             if let Err(error) = serving.await {
@@ -127,7 +146,11 @@ impl Daemon {
         });
         tasks.spawn(self.worker.clone().run_lane(stop.clone()));
         let schedules = self.schedules.subscribe();
-        tasks.spawn(self.worker.clone().run_schedules(schedules, self.with_timer, stop.clone()));
+        tasks.spawn(
+            self.worker
+                .clone()
+                .run_schedules(schedules, self.with_timer, stop.clone()),
+        );
         if let Some(source) = self.source {
             let reload = reload::Reload {
                 source,
@@ -144,7 +167,9 @@ impl Daemon {
         if let Err(error) = self.catalog.close().await {
             tracing::warn!("closing the catalog: {error}");
         }
-        tracing::info!("clickhouse-backupd ended; what runs in ClickHouse goes on and is taken up at the next start");
+        tracing::info!(
+            "clickhouse-backupd ended; what runs in ClickHouse goes on and is taken up at the next start"
+        );
     }
 }
 

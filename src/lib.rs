@@ -12,9 +12,12 @@ pub mod schedule;
 pub mod catalog;
 pub mod clickhouse;
 pub mod clock;
+pub mod config;
 pub mod destination;
 pub mod metrics;
 pub mod secret;
 
 // what we do
+pub mod api;
+pub mod daemon;
 pub mod worker;

@@ -32,15 +32,26 @@ impl Metrics {
         let name = |name: &str, help: &str| Opts::new(format!("clickhouse_backupd_{name}"), help);
         let registry = Registry::new();
         let operations = IntCounterVec::new(
-            name("operations_total", "Operations that ended, by kind and result."),
+            name(
+                "operations_total",
+                "Operations that ended, by kind and result.",
+            ),
             &["kind", "result"],
         )?;
         for kind in ["backup", "restore"] {
-            for result in [State::Succeeded, State::Failed, State::Cancelled, State::Skipped] {
+            for result in [
+                State::Succeeded,
+                State::Failed,
+                State::Cancelled,
+                State::Skipped,
+            ] {
                 operations.with_label_values(&[kind, result.as_str()]);
             }
         }
-        let build = IntGaugeVec::new(name("build_info", "The version that runs; always 1."), &["version"])?;
+        let build = IntGaugeVec::new(
+            name("build_info", "The version that runs; always 1."),
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let timer_misses = IntCounter::with_opts(name(
             "schedule_timer_misses_total",
@@ -66,13 +77,24 @@ impl Metrics {
             registry.register(collector)?;
         }
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self(Arc::new(Inner { registry, operations, timer_misses, reload_successful, reloaded_at })))
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        Ok(Self(Arc::new(Inner {
+            registry,
+            operations,
+            timer_misses,
+            reload_successful,
+            reloaded_at,
+        })))
     }
 
     /// Counts an operation that ended.
     pub fn operation_ended(&self, operation: &Operation) {
-        self.0.operations.with_label_values(&[operation.kind(), operation.state.as_str()]).inc();
+        self.0
+            .operations
+            .with_label_values(&[operation.kind(), operation.state.as_str()])
+            .inc();
     }
 
     /// Counts a slot that the timer did not announce.

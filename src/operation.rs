@@ -364,6 +364,7 @@ impl Operation {
             asked_name: work.name.clone(),
             place: attempt.place.clone(),
             operation: self.id.as_uuid(),
+            number: self.number,
             attempt: attempt.id.to_string(),
             origin: match &self.trigger {
                 Trigger::Schedule { schedule, slot } => Origin::Schedule {
@@ -392,11 +393,20 @@ mod tests {
     use super::*;
 
     pub(super) fn server() -> Server {
-        Server { uuid: uuid::Uuid::from_u128(1), host: "ch-0".into(), started_at: Timestamp::UNIX_EPOCH }
+        Server {
+            uuid: uuid::Uuid::from_u128(1),
+            host: "ch-0".into(),
+            started_at: Timestamp::UNIX_EPOCH,
+        }
     }
 
     pub(super) fn outcome() -> Outcome {
-        Outcome { finished_at: Timestamp::UNIX_EPOCH, files: 12, bytes: 4_096, bytes_written: 2_048 }
+        Outcome {
+            finished_at: Timestamp::UNIX_EPOCH,
+            files: 12,
+            bytes: 4_096,
+            bytes_written: 2_048,
+        }
     }
 
     pub(super) fn attempt(number: u32) -> Attempt {
@@ -423,20 +433,47 @@ mod tests {
             deadline: Some("1970-01-01T04:00:00Z".parse().unwrap()),
             unreachable: Duration::from_secs(300),
             cancel: Duration::from_secs(600),
-            retry: Retry { attempts: 3, delay: Duration::from_secs(300) },
+            retry: Retry {
+                attempts: 3,
+                delay: Duration::from_secs(300),
+            },
         };
-        let work = Work::Backup(BackupWork { name, scope: Scope::everything(), base: None });
+        let work = Work::Backup(BackupWork {
+            name,
+            scope: Scope::everything(),
+            base: None,
+        });
         let id = OperationId::of_slot(&schedule, slot);
-        Operation::new(id, Trigger::Schedule { schedule, slot }, work, "create 1970-01-01".into(), limits, slot)
+        Operation::new(
+            id,
+            Trigger::Schedule { schedule, slot },
+            work,
+            "create 1970-01-01".into(),
+            limits,
+            slot,
+        )
     }
 
     fn failed(operation: Operation, kind: FailureKind) -> Operation {
         let number = u32::try_from(operation.attempts.len()).unwrap() + 1;
-        let attempt = Attempt { backup: operation.next_backup_name(), ..attempt(number) };
+        let attempt = Attempt {
+            backup: operation.next_backup_name(),
+            ..attempt(number)
+        };
         let now = Timestamp::UNIX_EPOCH;
         let failure = Failure::new(kind, "x");
-        let operation = operation.apply(Event::Begun(Box::new(attempt)), now).unwrap();
-        operation.apply(Event::AttemptFailed { failure, retry_at: Some(now) }, now).unwrap()
+        let operation = operation
+            .apply(Event::Begun(Box::new(attempt)), now)
+            .unwrap();
+        operation
+            .apply(
+                Event::AttemptFailed {
+                    failure,
+                    retry_at: Some(now),
+                },
+                now,
+            )
+            .unwrap()
     }
 
     #[test]
@@ -445,27 +482,61 @@ mod tests {
         assert_eq!(operation.next_backup_name().as_str(), "1970-01-01");
         let operation = failed(operation, FailureKind::Lost);
         assert_eq!(operation.next_backup_name().as_str(), "1970-01-01.2");
-        assert_eq!(operation.next_attempt_id().as_str(), "backupd:daily:19700101T000000Z:3");
+        assert_eq!(
+            operation.next_attempt_id().as_str(),
+            "backupd:daily:19700101T000000Z:3"
+        );
     }
 
     #[test]
     fn a_retry_needs_a_transient_kind_an_attempt_left_and_time() {
-        let begun = |number| operation().apply(Event::Begun(Box::new(attempt(number))), Timestamp::UNIX_EPOCH).unwrap();
+        let begun = |number| {
+            operation()
+                .apply(
+                    Event::Begun(Box::new(attempt(number))),
+                    Timestamp::UNIX_EPOCH,
+                )
+                .unwrap()
+        };
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let once = begun(1);
-        assert_eq!(once.retry_at(FailureKind::Lost, at("1970-01-01T01:00:00Z")), Some(at("1970-01-01T01:05:00Z")));
-        assert_eq!(once.retry_at(FailureKind::Lost, at("1970-01-01T03:56:00Z")), None, "no time left");
-        assert_eq!(once.retry_at(FailureKind::Denied, at("1970-01-01T01:00:00Z")), None);
-        assert_eq!(once.retry_at(FailureKind::Exists, at("1970-01-01T01:00:00Z")), None, "somebody else's");
+        assert_eq!(
+            once.retry_at(FailureKind::Lost, at("1970-01-01T01:00:00Z")),
+            Some(at("1970-01-01T01:05:00Z"))
+        );
+        assert_eq!(
+            once.retry_at(FailureKind::Lost, at("1970-01-01T03:56:00Z")),
+            None,
+            "no time left"
+        );
+        assert_eq!(
+            once.retry_at(FailureKind::Denied, at("1970-01-01T01:00:00Z")),
+            None
+        );
+        assert_eq!(
+            once.retry_at(FailureKind::Exists, at("1970-01-01T01:00:00Z")),
+            None,
+            "somebody else's"
+        );
         let mut thrice = once;
         thrice.attempts.extend([attempt(2), attempt(3)]);
-        assert_eq!(thrice.retry_at(FailureKind::Lost, at("1970-01-01T01:00:00Z")), None, "no attempt left");
+        assert_eq!(
+            thrice.retry_at(FailureKind::Lost, at("1970-01-01T01:00:00Z")),
+            None,
+            "no attempt left"
+        );
     }
 
     #[test]
     fn the_name_of_an_attempt_of_ours_that_died_is_tried_again_under_another() {
         let mut operation = failed(operation(), FailureKind::Unknown);
-        operation = operation.apply(Event::Begun(Box::new(attempt(2))), Timestamp::UNIX_EPOCH).unwrap();
-        assert!(operation.retry_at(FailureKind::Exists, Timestamp::UNIX_EPOCH).is_some());
+        operation = operation
+            .apply(Event::Begun(Box::new(attempt(2))), Timestamp::UNIX_EPOCH)
+            .unwrap();
+        assert!(
+            operation
+                .retry_at(FailureKind::Exists, Timestamp::UNIX_EPOCH)
+                .is_some()
+        );
     }
 }

@@ -83,7 +83,11 @@ impl Worker {
 
 impl Live {
     fn progress(&self, id: OperationId) -> Option<Progress> {
-        self.progress.read().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+        self.progress
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .copied()
     }
 
     fn has_looked(&self) -> bool {
@@ -95,6 +99,9 @@ impl Live {
     }
 
     fn set_progress(&self, progress: HashMap<OperationId, Progress>) {
-        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = progress;
+        *self
+            .progress
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = progress;
     }
 }

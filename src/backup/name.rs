@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod template;
 
-pub use template::{
-    KINDS, NameTemplate, NameTemplateError, Resolution, SlotNaming, TEMPLATE_LENGTH_MAX_BYTES,
-};
+pub use template::{KINDS, NameTemplate, NameTemplateError, Resolution, SlotNaming};
 
 /// The most characters a backup's name may have.
 pub const BACKUP_NAME_LENGTH_MAX: usize = 128;
@@ -121,13 +119,16 @@ fn allowed_first(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// A text as errors repeat it: at most 64 characters, control characters and quotes escaped.
+/// A text as errors repeat it between double quotes: at most 64 characters, control characters and
+/// double quotes escaped.
 fn shown(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS_MAX)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut shown = String::new();
+    for c in text.chars().take(SHOWN_CHARS_MAX) {
+        match c {
+            '\'' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
         shown.push('…');
     }

@@ -22,7 +22,7 @@ const KNOWN: &[(u32, FailureKind)] = &[
     (516, FailureKind::Denied), // AUTHENTICATION_FAILED; seen
     (598, FailureKind::Exists), // BACKUP_ALREADY_EXISTS; seen, in system.backups
     (599, FailureKind::NotFound), // BACKUP_NOT_FOUND; seen
-    (605, FailureKind::NotFound),        // BACKUP_ENTRY_NOT_FOUND; seen: a table that is not in the backup
+    (605, FailureKind::NotFound), // BACKUP_ENTRY_NOT_FOUND; seen: a table that is not in the backup
     (608, FailureKind::NonEmptyTarget), // CANNOT_RESTORE_TABLE; seen: the table holds rows
     (669, FailureKind::NotFound), // NAMED_COLLECTION_DOESNT_EXIST; seen
 ];
@@ -55,7 +55,8 @@ pub(super) fn kind_of_text(text: &str) -> FailureKind {
 /// The text of `system.backups.error` without the stack trace of the server.
 #[must_use]
 pub(super) fn without_trace(text: &str) -> &str {
-    text.split_once(", Stack trace").map_or(text, |(text, _)| text)
+    text.split_once(", Stack trace")
+        .map_or(text, |(text, _)| text)
 }
 
 #[cfg(test)]

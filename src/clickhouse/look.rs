@@ -143,9 +143,10 @@ impl Columns {
                     bytes_written,
                 })
             }
-            "BACKUP_FAILED" | "RESTORE_FAILED" => {
-                RowStatus::Failed(Failure::new(code::kind_of_text(error), code::without_trace(error)))
-            }
+            "BACKUP_FAILED" | "RESTORE_FAILED" => RowStatus::Failed(Failure::new(
+                code::kind_of_text(error),
+                code::without_trace(error),
+            )),
             "BACKUP_CANCELLED" | "RESTORE_CANCELLED" => RowStatus::Cancelled,
             other => {
                 return Err(Error::Answer(format!(
@@ -155,9 +156,19 @@ impl Columns {
         };
         // While a backup is made, its totals grow: they are what is done. A restore knows its totals.
         let progress = if is_restore {
-            Progress { files_done: *files_read, files_total: *files, bytes_done: *bytes_read, bytes_total: *bytes }
+            Progress {
+                files_done: *files_read,
+                files_total: *files,
+                bytes_done: *bytes_read,
+                bytes_total: *bytes,
+            }
         } else {
-            Progress { files_done: *files, files_total: 0, bytes_done: *bytes, bytes_total: 0 }
+            Progress {
+                files_done: *files,
+                files_total: 0,
+                bytes_done: *bytes,
+                bytes_total: 0,
+            }
         };
         Ok(Some(Row {
             id,

@@ -150,7 +150,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn existing_tables(&self, databases: &BTreeSet<String>) -> Result<Vec<ExistingTable>, Error> {
+    pub async fn existing_tables(
+        &self,
+        databases: &BTreeSet<String>,
+    ) -> Result<Vec<ExistingTable>, Error> {
         let names: Vec<String> = databases.iter().map(|name| string(name)).collect();
         if names.is_empty() {
             return Ok(Vec::new());
@@ -168,7 +171,9 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn databases(&self) -> Result<Vec<String>, Error> {
-        let found: Vec<Database> = self.rows("SELECT name, engine FROM system.databases").await?;
+        let found: Vec<Database> = self
+            .rows("SELECT name, engine FROM system.databases")
+            .await?;
         Ok(found.into_iter().map(|database| database.name).collect())
     }
 
@@ -177,7 +182,11 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn create_database(&self, name: &str) -> Result<(), Error> {
-        self.execute(&format!("CREATE DATABASE IF NOT EXISTS {}", identifier(name))).await
+        self.execute(&format!(
+            "CREATE DATABASE IF NOT EXISTS {}",
+            identifier(name)
+        ))
+        .await
     }
 
     /// Whether a database of a backup can be read, through all its bases: ClickHouse attaches it
@@ -186,11 +195,21 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn probe(&self, place: &Place, backup: &BackupName, database: &str) -> Result<(), Error> {
-        let scratch = identifier(&format!("{OWN_PREFIX}probe_{}", uuid::Uuid::new_v4().simple()));
+    pub async fn probe(
+        &self,
+        place: &Place,
+        backup: &BackupName,
+        database: &str,
+    ) -> Result<(), Error> {
+        let scratch = identifier(&format!(
+            "{OWN_PREFIX}probe_{}",
+            uuid::Uuid::new_v4().simple()
+        ));
         let engine = format!("Backup({}, {})", string(database), location(place, backup));
-        self.execute(&format!("CREATE DATABASE {scratch} ENGINE = {engine}")).await?;
-        self.execute(&format!("DROP DATABASE IF EXISTS {scratch}")).await
+        self.execute(&format!("CREATE DATABASE {scratch} ENGINE = {engine}"))
+            .await?;
+        self.execute(&format!("DROP DATABASE IF EXISTS {scratch}"))
+            .await
     }
 
     /// Drops a table, view or dictionary, and waits until it is gone.

@@ -92,17 +92,30 @@ fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure
         .filter(|t| all || work.tables.iter().any(|p| p.matches(&t.database, &t.name)))
         .collect();
     for (from, _) in &work.database_mapping {
-        if !contents.databases.contains(from) && !contents.tables.iter().any(|t| t.database == *from) {
-            return Err(missing(format!("the backup {} holds no database {from}", work.backup)));
+        if !contents.databases.contains(from)
+            && !contents.tables.iter().any(|t| t.database == *from)
+        {
+            return Err(missing(format!(
+                "the backup {} holds no database {from}",
+                work.backup
+            )));
         }
     }
     let whole = all && work.table_mapping.is_empty();
     let mut elements = Vec::new();
     if whole {
-        elements.extend(contents.databases.iter().map(|name| database_element(work, name)));
+        elements.extend(
+            contents
+                .databases
+                .iter()
+                .map(|name| database_element(work, name)),
+        );
     }
     let mut into_databases = BTreeSet::new();
-    for t in chosen.iter().filter(|t| !(whole && contents.databases.contains(&t.database))) {
+    for t in chosen
+        .iter()
+        .filter(|t| !(whole && contents.databases.contains(&t.database)))
+    {
         elements.push(table_element(work, &t.database, &t.name));
         into_databases.insert(mapped(work, &t.database, &t.name).0);
     }
@@ -115,9 +128,17 @@ fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure
     }
     let targets = chosen.into_iter().map(|t| {
         let (database, name) = mapped(work, &t.database, &t.name);
-        Table { database, name, engine: t.engine.clone() }
+        Table {
+            database,
+            name,
+            engine: t.engine.clone(),
+        }
     });
-    Ok(RestorePlan { elements: elements.join(", "), targets: Some(targets.collect()), into_databases })
+    Ok(RestorePlan {
+        elements: elements.join(", "),
+        targets: Some(targets.collect()),
+        into_databases,
+    })
 }
 
 fn unknown(work: &RestoreWork) -> Result<RestorePlan, Failure> {
@@ -155,7 +176,11 @@ fn unknown(work: &RestoreWork) -> Result<RestorePlan, Failure> {
     if elements.is_empty() {
         elements.push("ALL".to_owned());
     }
-    Ok(RestorePlan { elements: elements.join(", "), targets: None, into_databases })
+    Ok(RestorePlan {
+        elements: elements.join(", "),
+        targets: None,
+        into_databases,
+    })
 }
 
 fn database_element(work: &RestoreWork, name: &str) -> String {
@@ -236,17 +261,29 @@ mod tests {
         Contents {
             databases: vec!["shop".into(), "logs".into()],
             tables: tables
-                .map(|(database, name)| Table { database: database.into(), name: name.into(), engine: "MergeTree".into() })
+                .map(|(database, name)| Table {
+                    database: database.into(),
+                    name: name.into(),
+                    engine: "MergeTree".into(),
+                })
                 .to_vec(),
             not_covered: Vec::new(),
         }
     }
 
     fn work(tables: &[&str], databases: &[(&str, &str)], renames: &[(&str, &str)]) -> RestoreWork {
-        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+        let pairs = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(a, b)| (a.to_string(), b.to_string()))
+                .collect()
+        };
         RestoreWork {
             backup: BackupName::parse("2026-11-22").unwrap(),
-            tables: tables.iter().map(|text| TablePattern::parse(text).unwrap()).collect(),
+            tables: tables
+                .iter()
+                .map(|text| TablePattern::parse(text).unwrap())
+                .collect(),
             database_mapping: pairs(databases),
             table_mapping: pairs(renames),
             structure_only: false,
@@ -261,7 +298,12 @@ mod tests {
     #[case(&["shop.orders"], &[], &[("orders", "orders_old")], "TABLE `shop`.`orders` AS `shop`.`orders_old`")]
     #[case(&["shop.orders"], &[("shop", "x")], &[("shop.orders", "old")], "TABLE `shop`.`orders` AS `x`.`old`")]
     #[case(&["shop.orders"], &[("shop", "x")], &[("orders", "y.old")], "TABLE `shop`.`orders` AS `y`.`old`")]
-    fn what_is_known_is_restored_by_name(#[case] tables: &[&str], #[case] databases: &[(&str, &str)], #[case] renames: &[(&str, &str)], #[case] elements: &str) {
+    fn what_is_known_is_restored_by_name(
+        #[case] tables: &[&str],
+        #[case] databases: &[(&str, &str)],
+        #[case] renames: &[(&str, &str)],
+        #[case] elements: &str,
+    ) {
         let plan = restore_plan(&work(tables, databases, renames), Some(&contents())).unwrap();
         assert_eq!(plan.elements, elements);
     }
@@ -271,35 +313,62 @@ mod tests {
     #[case(&[], &[("shop", "shop2")], "DATABASE `shop` AS `shop2`")]
     #[case(&["shop.orders"], &[("shop", "shop2")], "TABLE `shop`.`orders` AS `shop2`.`orders`")]
     #[case(&["shop.*"], &[], "DATABASE `shop`")]
-    fn what_is_not_known_is_left_to_clickhouse(#[case] tables: &[&str], #[case] databases: &[(&str, &str)], #[case] elements: &str) {
+    fn what_is_not_known_is_left_to_clickhouse(
+        #[case] tables: &[&str],
+        #[case] databases: &[(&str, &str)],
+        #[case] elements: &str,
+    ) {
         let plan = restore_plan(&work(tables, databases, &[]), None).unwrap();
         assert_eq!((plan.elements.as_str(), plan.targets), (elements, None));
     }
 
     #[test]
     fn what_the_backup_does_not_hold_is_named() {
-        let error = |work: &RestoreWork, contents: Option<&Contents>| restore_plan(work, contents).unwrap_err().message;
+        let error = |work: &RestoreWork, contents: Option<&Contents>| {
+            restore_plan(work, contents).unwrap_err().message
+        };
         assert!(error(&work(&["shop.nope"], &[], &[]), Some(&contents())).contains("shop.nope"));
-        assert!(error(&work(&[], &[("shap", "x")], &[]), Some(&contents())).contains("no database shap"));
+        assert!(
+            error(&work(&[], &[("shap", "x")], &[]), Some(&contents()))
+                .contains("no database shap")
+        );
         assert!(error(&work(&["shop.o*"], &[], &[]), None).contains("shop.o*"));
-        let drop = RestoreWork { existing: Existing::Drop, ..work(&[], &[], &[]) };
+        let drop = RestoreWork {
+            existing: Existing::Drop,
+            ..work(&[], &[], &[])
+        };
         assert!(error(&drop, None).contains("nothing can be dropped safely"));
     }
 
     #[test]
     fn statements_are_complete() {
-        let attempt = AttemptId::parse("backupd:daily:20261122T000000Z:1").unwrap().0;
-        let (name, base) = (BackupName::parse("2026-11-22").unwrap(), BackupName::parse("2026-11-21").unwrap());
+        let attempt = AttemptId::parse("backupd:daily:20261122T000000Z:1")
+            .unwrap()
+            .0;
+        let (name, base) = (
+            BackupName::parse("2026-11-22").unwrap(),
+            BackupName::parse("2026-11-21").unwrap(),
+        );
         let disk = Place::Disk("s3_backup".into());
-        let target = Target { attempt: &attempt, place: &disk, backup: &name };
+        let target = Target {
+            attempt: &attempt,
+            place: &disk,
+            backup: &name,
+        };
         assert_eq!(
             backup_statement(target, "DATABASE `shop`", Some(&base), true),
             "BACKUP DATABASE `shop` TO Disk('s3_backup', '2026-11-22') SETTINGS id = 'backupd:daily:20261122T000000Z:1', \
              base_backup = Disk('s3_backup', '2026-11-21'), structure_only = 1 ASYNC"
         );
         let collection = Place::Collection("backups".into());
-        let target = Target { place: &collection, ..target };
-        let work = RestoreWork { existing: Existing::Append, ..work(&[], &[], &[]) };
+        let target = Target {
+            place: &collection,
+            ..target
+        };
+        let work = RestoreWork {
+            existing: Existing::Append,
+            ..work(&[], &[], &[])
+        };
         let plan = restore_plan(&work, None).unwrap();
         assert_eq!(
             restore_statement(target, &plan, &work),

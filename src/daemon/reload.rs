@@ -35,11 +35,17 @@ pub(super) struct Reload {
 impl Reload {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let (changed, mut changes) = mpsc::channel(1);
-        let _watcher = self.source.file.as_deref().and_then(|file| watch_folder(file, changed.clone()));
+        let _watcher = self
+            .source
+            .file
+            .as_deref()
+            .and_then(|file| watch_folder(file, changed.clone()));
         let mut hangups = match signal(SignalKind::hangup()) {
             Ok(hangups) => hangups,
             Err(error) => {
-                tracing::error!("SIGHUP cannot be received ({error}); the configuration is not read again");
+                tracing::error!(
+                    "SIGHUP cannot be received ({error}); the configuration is not read again"
+                );
                 return;
             }
         };
@@ -73,7 +79,9 @@ impl Reload {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(errors)) => {
                 self.metrics.config_refused();
-                tracing::error!("the changed configuration is invalid, and the one before it stays in use:\n{errors}");
+                tracing::error!(
+                    "the changed configuration is invalid, and the one before it stays in use:\n{errors}"
+                );
                 return;
             }
             Err(error) => {
@@ -83,13 +91,16 @@ impl Reload {
         };
         self.metrics.config_loaded(now);
         for section in self.current.restart_sections(&loaded.config) {
-            tracing::warn!("[{section}] changed in the configuration; that takes a restart to come into effect");
+            tracing::warn!(
+                "[{section}] changed in the configuration; that takes a restart to come into effect"
+            );
         }
         for warning in &loaded.config.warnings {
             tracing::warn!("{warning}");
         }
         self.tell_schedules(&loaded.config, now);
-        self.schedules.send_replace(Arc::new(loaded.config.schedules.clone()));
+        self.schedules
+            .send_replace(Arc::new(loaded.config.schedules.clone()));
         // Sections that take a restart keep their old values here, so that each reload tells of them.
         self.current.schedules = loaded.config.schedules;
         self.current.retention = loaded.config.retention;
@@ -102,10 +113,18 @@ impl Reload {
                 tracing::info!(schedule.name = %name, next, "the schedule changed");
             }
         }
-        for name in self.current.schedules.keys().filter(|name| !new.schedules.contains_key(*name)) {
+        for name in self
+            .current
+            .schedules
+            .keys()
+            .filter(|name| !new.schedules.contains_key(*name))
+        {
             tracing::info!(schedule.name = %name, "the schedule is gone");
         }
-        tracing::info!(schedules = new.schedules.len(), "the configuration was read again");
+        tracing::info!(
+            schedules = new.schedules.len(),
+            "the configuration was read again"
+        );
     }
 }
 
@@ -126,7 +145,10 @@ fn watch_folder(file: &Path, changed: mpsc::Sender<()>) -> Option<notify::Recomm
     watcher
         .inspect_err(|error| {
             let every = READ_AGAIN.as_secs();
-            tracing::warn!("watching {} is not possible ({error}); the file is read every {every} s", folder.display());
+            tracing::warn!(
+                "watching {} is not possible ({error}); the file is read every {every} s",
+                folder.display()
+            );
         })
         .ok()
 }

@@ -260,8 +260,14 @@ mod tests {
             Event::Begun(Box::new(attempt(1))),
             Event::Accepted(server()),
             Event::Finished(outcome()),
-            Event::AttemptFailed { failure: failure(), retry_at: Some(Timestamp::UNIX_EPOCH) },
-            Event::AttemptFailed { failure: failure(), retry_at: None },
+            Event::AttemptFailed {
+                failure: failure(),
+                retry_at: Some(Timestamp::UNIX_EPOCH),
+            },
+            Event::AttemptFailed {
+                failure: failure(),
+                retry_at: None,
+            },
             Event::GaveUp(failure()),
             Event::Cancel(CancelCause::Caller),
             Event::Cancel(CancelCause::Timeout),
@@ -276,7 +282,9 @@ mod tests {
     #[test]
     fn the_whole_table() {
         use CancelCause::{Caller, Deadline, Timeout};
-        use State::{Cancelled, Cancelling, Failed, Pending, Running, Skipped, Starting, Succeeded};
+        use State::{
+            Cancelled, Cancelling, Failed, Pending, Running, Skipped, Starting, Succeeded,
+        };
         let legal: &[(State, &str, State)] = &[
             (Pending, "begun", Starting),
             (Pending, "gave up", Failed),
@@ -307,14 +315,19 @@ mod tests {
             (Cancelling(Deadline), "unconfirmed", Failed),
         ];
         let word = |event: &Event| match event {
-            Event::AttemptFailed { retry_at: Some(_), .. } => "attempt failed, retry".to_owned(),
+            Event::AttemptFailed {
+                retry_at: Some(_), ..
+            } => "attempt failed, retry".to_owned(),
             Event::Cancel(Timeout) => "cancel timeout".to_owned(),
             Event::Cancel(Deadline) => "cancel deadline".to_owned(),
             other => other.as_str().to_owned(),
         };
         for state in states() {
             for event in events() {
-                let expected = legal.iter().find(|(from, name, _)| *from == state && *name == word(&event)).map(|row| row.2);
+                let expected = legal
+                    .iter()
+                    .find(|(from, name, _)| *from == state && *name == word(&event))
+                    .map(|row| row.2);
                 assert_eq!(state.next(&event), expected, "{state:?} and {event:?}");
             }
         }
@@ -350,15 +363,26 @@ mod tests {
     #[test]
     fn the_end_of_a_cancelled_attempt_says_why() {
         let now = Timestamp::UNIX_EPOCH;
-        let running = [Event::Begun(Box::new(attempt(1))), Event::Accepted(server())];
-        let running = running.into_iter().fold(operation(), |operation, event| operation.apply(event, now).unwrap());
+        let running = [
+            Event::Begun(Box::new(attempt(1))),
+            Event::Accepted(server()),
+        ];
+        let running = running.into_iter().fold(operation(), |operation, event| {
+            operation.apply(event, now).unwrap()
+        });
         let ended = |cause| {
             let cancelling = running.clone().apply(Event::Cancel(cause), now).unwrap();
             cancelling.apply(Event::Gone, now).unwrap()
         };
         let kind = |operation: &Operation| operation.failure.as_ref().map(|failure| failure.kind);
-        assert_eq!(kind(&ended(CancelCause::Caller)), Some(FailureKind::Cancelled));
-        assert_eq!(kind(&ended(CancelCause::Deadline)), Some(FailureKind::TimedOut));
+        assert_eq!(
+            kind(&ended(CancelCause::Caller)),
+            Some(FailureKind::Cancelled)
+        );
+        assert_eq!(
+            kind(&ended(CancelCause::Deadline)),
+            Some(FailureKind::TimedOut)
+        );
         assert_eq!(ended(CancelCause::Timeout).attempts[0].ended_at, Some(now));
     }
 }

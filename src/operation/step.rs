@@ -251,17 +251,30 @@ mod tests {
     }
 
     fn starting(delivery: Delivery) -> Operation {
-        let attempt = Attempt { delivery, ..attempt(1) };
-        operation().apply(Event::Begun(Box::new(attempt)), Timestamp::UNIX_EPOCH).unwrap()
+        let attempt = Attempt {
+            delivery,
+            ..attempt(1)
+        };
+        operation()
+            .apply(Event::Begun(Box::new(attempt)), Timestamp::UNIX_EPOCH)
+            .unwrap()
     }
 
     fn running() -> Operation {
-        starting(Delivery::MaybeSent).apply(Event::Accepted(server()), Timestamp::UNIX_EPOCH).unwrap()
+        starting(Delivery::MaybeSent)
+            .apply(Event::Accepted(server()), Timestamp::UNIX_EPOCH)
+            .unwrap()
     }
 
     fn cancelling(delivery: Delivery) -> Operation {
-        let operation = if delivery == Delivery::Accepted { running() } else { starting(delivery) };
-        operation.apply(Event::Cancel(CancelCause::Caller), Timestamp::UNIX_EPOCH).unwrap()
+        let operation = if delivery == Delivery::Accepted {
+            running()
+        } else {
+            starting(delivery)
+        };
+        operation
+            .apply(Event::Cancel(CancelCause::Caller), Timestamp::UNIX_EPOCH)
+            .unwrap()
     }
 
     fn row(status: RowStatus) -> Seen {
@@ -271,7 +284,11 @@ mod tests {
     fn word(step: &Step) -> String {
         match step {
             Step::Record(Event::AttemptFailed { failure, retry_at }) => {
-                format!("{}{}", failure.kind, if retry_at.is_some() { ", again" } else { "" })
+                format!(
+                    "{}{}",
+                    failure.kind,
+                    if retry_at.is_some() { ", again" } else { "" }
+                )
             }
             Step::Record(event) => event.as_str().to_owned(),
             other => format!("{other:?}").to_lowercase(),
@@ -290,27 +307,67 @@ mod tests {
     #[case(starting(Delivery::MaybeSent), Seen::Unreachable("x".into()), SOON, "wait")]
     #[case(starting(Delivery::MaybeSent), Seen::Unreachable("x".into()), AFTER_DEADLINE, "cancel")]
     #[case(starting(Delivery::NotSent), Seen::Unreachable("x".into()), AFTER_DEADLINE, "unreachable")]
-    #[case(starting(Delivery::MaybeSent), row(RowStatus::Running), SOON, "accepted")]
-    #[case(starting(Delivery::MaybeSent), row(RowStatus::Cancelled), SOON, "accepted")]
+    #[case(
+        starting(Delivery::MaybeSent),
+        row(RowStatus::Running),
+        SOON,
+        "accepted"
+    )]
+    #[case(
+        starting(Delivery::MaybeSent),
+        row(RowStatus::Cancelled),
+        SOON,
+        "accepted"
+    )]
     #[case(running(), row(RowStatus::Running), SOON, "wait")]
     #[case(running(), row(RowStatus::Running), AFTER_TIMEOUT, "cancel")]
-    #[case(running(), row(RowStatus::Finished(outcome())), AFTER_DEADLINE, "finished")]
-    #[case(running(), row(RowStatus::Failed(Failure::new(FailureKind::OutOfMemory, "x"))), SOON, "out_of_memory, again")]
-    #[case(running(), row(RowStatus::Failed(Failure::new(FailureKind::Denied, "x"))), SOON, "denied")]
+    #[case(
+        running(),
+        row(RowStatus::Finished(outcome())),
+        AFTER_DEADLINE,
+        "finished"
+    )]
+    #[case(
+        running(),
+        row(RowStatus::Failed(Failure::new(FailureKind::OutOfMemory, "x"))),
+        SOON,
+        "out_of_memory, again"
+    )]
+    #[case(
+        running(),
+        row(RowStatus::Failed(Failure::new(FailureKind::Denied, "x"))),
+        SOON,
+        "denied"
+    )]
     #[case(running(), row(RowStatus::Cancelled), SOON, "cancelled")]
     #[case(running(), Seen::Absent { restarted: true }, SOON, "lost, again")]
     #[case(running(), Seen::Absent { restarted: false }, SOON, "wait")]
     #[case(running(), Seen::Unreachable("x".into()), SOON, "wait")]
     #[case(running(), Seen::Unreachable("x".into()), AFTER_TIMEOUT, "cancel")]
     #[case(cancelling(Delivery::Accepted), row(RowStatus::Running), SOON, "kill")]
-    #[case(cancelling(Delivery::Accepted), row(RowStatus::Cancelled), SOON, "gone")]
-    #[case(cancelling(Delivery::Accepted), row(RowStatus::Finished(outcome())), SOON, "finished")]
+    #[case(
+        cancelling(Delivery::Accepted),
+        row(RowStatus::Cancelled),
+        SOON,
+        "gone"
+    )]
+    #[case(
+        cancelling(Delivery::Accepted),
+        row(RowStatus::Finished(outcome())),
+        SOON,
+        "finished"
+    )]
     #[case(cancelling(Delivery::Accepted), Seen::Absent { restarted: true }, SOON, "gone")]
     #[case(cancelling(Delivery::Accepted), Seen::Absent { restarted: false }, SOON, "wait")]
     #[case(cancelling(Delivery::Accepted), Seen::Unreachable("x".into()), SOON, "wait")]
     #[case(cancelling(Delivery::Accepted), Seen::Unreachable("x".into()), AFTER_TIMEOUT, "unconfirmed")]
     #[case(cancelling(Delivery::MaybeSent), Seen::Absent { restarted: false }, SOON, "gone")]
-    fn the_next_step(#[case] operation: Operation, #[case] seen: Seen, #[case] now: &str, #[case] expected: &str) {
+    fn the_next_step(
+        #[case] operation: Operation,
+        #[case] seen: Seen,
+        #[case] now: &str,
+        #[case] expected: &str,
+    ) {
         assert_eq!(word(&next_step(&operation, &seen, at(now))), expected);
     }
 
@@ -318,18 +375,40 @@ mod tests {
     fn another_server_proves_nothing() {
         let attempt = attempt(1);
         let look = |server: Server, rows: Vec<Row>| Look { server, rows };
-        let other = Server { uuid: uuid::Uuid::from_u128(2), started_at: at(AFTER_TIMEOUT), ..server() };
-        assert!(matches!(observe(Ok(&look(other.clone(), vec![])), &attempt), Seen::Unreachable(text) if text.contains("ch-0")));
-        let row = Row { id: attempt.id.clone(), status: RowStatus::Running, progress: Progress::default() };
-        assert_eq!(observe(Ok(&look(other.clone(), vec![row])), &attempt), Seen::Row(RowStatus::Running, other));
+        let other = Server {
+            uuid: uuid::Uuid::from_u128(2),
+            started_at: at(AFTER_TIMEOUT),
+            ..server()
+        };
+        assert!(
+            matches!(observe(Ok(&look(other.clone(), vec![])), &attempt), Seen::Unreachable(text) if text.contains("ch-0"))
+        );
+        let row = Row {
+            id: attempt.id.clone(),
+            status: RowStatus::Running,
+            progress: Progress::default(),
+        };
+        assert_eq!(
+            observe(Ok(&look(other.clone(), vec![row])), &attempt),
+            Seen::Row(RowStatus::Running, other)
+        );
     }
 
     #[test]
     fn a_restart_shows_in_the_start_of_the_server() {
-        let started = |secs| Look { server: Server { started_at: Timestamp::from_second(secs).unwrap(), ..server() }, rows: vec![] };
+        let started = |secs| Look {
+            server: Server {
+                started_at: Timestamp::from_second(secs).unwrap(),
+                ..server()
+            },
+            rows: vec![],
+        };
         let restarted = |secs| observe(Ok(&started(secs)), &attempt(1));
         assert_eq!(restarted(1), Seen::Absent { restarted: false }, "rounding");
         assert_eq!(restarted(60), Seen::Absent { restarted: true });
-        assert_eq!(observe(Err("gone"), &attempt(1)), Seen::Unreachable("gone".into()));
+        assert_eq!(
+            observe(Err("gone"), &attempt(1)),
+            Seen::Unreachable("gone".into())
+        );
     }
 }

@@ -8,15 +8,20 @@ use crate::backup::{BackupName, Place, Scope};
 use crate::catalog::{Change, Decision, View};
 use crate::clickhouse::Adoptable;
 use crate::operation::{
-    Attempt, AttemptOrigin, BackupWork, Delivery, Event, Existing, Limits, Operation, OperationId, RestoreWork, Retry,
-    Server, Trigger, Work,
+    Attempt, AttemptOrigin, BackupWork, Delivery, Event, Existing, Limits, Operation, OperationId,
+    RestoreWork, Retry, Server, Trigger, Work,
 };
 
 impl Worker {
     /// Looks for attempts of ours and records those that are not known. The error is the text of an
     /// answer that did not come.
     pub(super) async fn adopt(&self) -> Result<(), String> {
-        let (look, found) = self.0.client.adoptable().await.map_err(|error| error.to_string())?;
+        let (look, found) = self
+            .0
+            .client
+            .adoptable()
+            .await
+            .map_err(|error| error.to_string())?;
         for running in found {
             let id = running.id.clone();
             match self.adopt_one(running, look.server.clone()).await {
@@ -30,41 +35,75 @@ impl Worker {
         Ok(())
     }
 
-    async fn adopt_one(&self, running: Adoptable, server: Server) -> Result<Option<Operation>, JournalError> {
+    async fn adopt_one(
+        &self,
+        running: Adoptable,
+        server: Server,
+    ) -> Result<Option<Operation>, JournalError> {
         let limits = Limits {
             timeout: self.0.settings.timeout,
             deadline: None,
             unreachable: self.0.settings.client_deadline,
             cancel: self.0.settings.cancel_limit,
-            retry: Retry { attempts: 1, delay: Duration::ZERO },
+            retry: Retry {
+                attempts: 1,
+                delay: Duration::ZERO,
+            },
         };
         let now = self.0.clock.now();
         let decide = move |view: &View| {
             let adopted = adopted(view, &running, server, limits, now);
-            let changes = adopted.iter().map(|operation| Change::PutOperation(Box::new(operation.clone()))).collect();
-            Decision { changes, answer: adopted }
+            let changes = adopted
+                .iter()
+                .map(|operation| Change::PutOperation(Box::new(operation.clone())))
+                .collect();
+            Decision {
+                changes,
+                answer: adopted,
+            }
         };
         Ok(self.0.catalog.write(decide).await?)
     }
 }
 
 /// The operation that a running attempt belongs to; `None` where it is known, or is no work we can tell.
-fn adopted(view: &View, running: &Adoptable, server: Server, limits: Limits, now: jiff::Timestamp) -> Option<Operation> {
+fn adopted(
+    view: &View,
+    running: &Adoptable,
+    server: Server,
+    limits: Limits,
+    now: jiff::Timestamp,
+) -> Option<Operation> {
     let (id, trigger) = match &running.origin {
-        AttemptOrigin::Slot { schedule, slot, .. } => {
-            (OperationId::of_slot(schedule, *slot), Trigger::Schedule { schedule: schedule.clone(), slot: *slot })
-        }
+        AttemptOrigin::Slot { schedule, slot, .. } => (
+            OperationId::of_slot(schedule, *slot),
+            Trigger::Schedule {
+                schedule: schedule.clone(),
+                slot: *slot,
+            },
+        ),
         AttemptOrigin::Client { operation, .. } => (*operation, Trigger::Client),
     };
     let (place, name) = parse_destination(&running.destination)?;
     let operation = match view.operation(id) {
-        Some(known) if known.attempts.iter().any(|attempt| attempt.id == running.id) => return None,
+        Some(known)
+            if known
+                .attempts
+                .iter()
+                .any(|attempt| attempt.id == running.id) =>
+        {
+            return None;
+        }
         Some(known) => known.as_ref().clone(),
         None => {
             let (work, command) = work(running, &name);
-            let mut operation = Operation::new(id, trigger, work, command, limits, running.started_at);
+            let mut operation =
+                Operation::new(id, trigger, work, command, limits, running.started_at);
             operation.number = view.next_number();
-            operation.notes.push("found running on the ClickHouse server; what was asked for is not known any more".to_owned());
+            operation.notes.push(
+                "found running on the ClickHouse server; what was asked for is not known any more"
+                    .to_owned(),
+            );
             operation
         }
     };
@@ -95,7 +134,11 @@ fn work(running: &Adoptable, name: &BackupName) -> (Work, String) {
         };
         (Work::Restore(work), format!("restore {name}"))
     } else {
-        let work = BackupWork { name: name.clone(), scope: Scope::everything(), base: None };
+        let work = BackupWork {
+            name: name.clone(),
+            scope: Scope::everything(),
+            base: None,
+        };
         (Work::Backup(work), format!("create {name}"))
     }
 }
@@ -121,9 +164,21 @@ mod tests {
     #[test]
     fn a_destination_is_read_as_the_server_shows_it() {
         let name = BackupName::parse("2026-11-22").unwrap();
-        assert_eq!(parse_destination("Disk('s3_backup', '2026-11-22')"), Some((Place::Disk("s3_backup".into()), name.clone())));
-        assert_eq!(parse_destination("S3(backups, '2026-11-22')"), Some((Place::Collection("backups".into()), name)));
-        for other in ["", "Null", "File('x')", "Disk('s3_backup')", "Disk('d', '../x')"] {
+        assert_eq!(
+            parse_destination("Disk('s3_backup', '2026-11-22')"),
+            Some((Place::Disk("s3_backup".into()), name.clone()))
+        );
+        assert_eq!(
+            parse_destination("S3(backups, '2026-11-22')"),
+            Some((Place::Collection("backups".into()), name))
+        );
+        for other in [
+            "",
+            "Null",
+            "File('x')",
+            "Disk('s3_backup')",
+            "Disk('d', '../x')",
+        ] {
             assert_eq!(parse_destination(other), None, "{other}");
         }
     }

@@ -34,9 +34,15 @@ impl Worker {
                 let mut changes = extra;
                 changes.extend(consequences(&after));
                 changes.push(Change::PutOperation(Box::new(after.clone())));
-                Decision { changes, answer: Ok((before, Arc::new(after))) }
+                Decision {
+                    changes,
+                    answer: Ok((before, Arc::new(after))),
+                }
             }
-            Err(error) => Decision { changes: Vec::new(), answer: Err(error) },
+            Err(error) => Decision {
+                changes: Vec::new(),
+                answer: Err(error),
+            },
         };
         let (before, after) = self.0.catalog.write(decide).await??;
         self.announce(Some(before), &after);
@@ -55,7 +61,10 @@ impl Worker {
                 change(&mut operation);
                 Change::PutOperation(Box::new(operation))
             });
-            Decision { changes: changes.into_iter().collect(), answer: () }
+            Decision {
+                changes: changes.into_iter().collect(),
+                answer: (),
+            }
         };
         Ok(self.0.catalog.write(decide).await?)
     }
@@ -69,7 +78,12 @@ impl Worker {
     }
 }
 
-fn advanced(view: &View, id: OperationId, events: Vec<Event>, now: jiff::Timestamp) -> Result<(State, Operation), JournalError> {
+fn advanced(
+    view: &View,
+    id: OperationId,
+    events: Vec<Event>,
+    now: jiff::Timestamp,
+) -> Result<(State, Operation), JournalError> {
     let current = view.operation(id).ok_or(JournalError::Unknown(id))?;
     let mut operation = current.as_ref().clone();
     for event in events {
@@ -81,14 +95,27 @@ fn advanced(view: &View, id: OperationId, events: Vec<Event>, now: jiff::Timesta
 /// What a state means for the rest of the catalog, written in the same transaction.
 fn consequences(operation: &Operation) -> Vec<Change> {
     if operation.state == State::Succeeded {
-        return operation.made_backup().map(|backup| Change::PutBackup(Box::new(backup))).into_iter().collect();
+        return operation
+            .made_backup()
+            .map(|backup| Change::PutBackup(Box::new(backup)))
+            .into_iter()
+            .collect();
     }
-    let ended = operation.attempts.iter().filter(|attempt| attempt.ended_at.is_some());
-    ended.map(|attempt| Change::DropContents(attempt.id.clone())).collect()
+    let ended = operation
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.ended_at.is_some());
+    ended
+        .map(|attempt| Change::DropContents(attempt.id.clone()))
+        .collect()
 }
 
 fn log(before: Option<State>, operation: &Operation) {
-    let (kind, name, state) = (operation.kind(), operation.backup_name(), operation.state.as_str());
+    let (kind, name, state) = (
+        operation.kind(),
+        operation.backup_name(),
+        operation.state.as_str(),
+    );
     let schedule = operation.schedule().map(ToString::to_string);
     let attempt = operation.attempt().map(|attempt| attempt.id.to_string());
     let from = before.map(State::as_str);
@@ -100,8 +127,16 @@ fn log(before: Option<State>, operation: &Operation) {
     }
     match (&operation.state, &operation.failure, &operation.outcome) {
         (State::Succeeded, _, Some(outcome)) => {
-            let took_ms = operation.started_at.map(|start| outcome_ms(operation, start));
-            line!(info, files = outcome.files, bytes = outcome.bytes, took_ms, "{kind} {name} succeeded");
+            let took_ms = operation
+                .started_at
+                .map(|start| outcome_ms(operation, start));
+            line!(
+                info,
+                files = outcome.files,
+                bytes = outcome.bytes,
+                took_ms,
+                "{kind} {name} succeeded"
+            );
         }
         (State::Failed, Some(failure), _) => {
             line!(error, failure.kind = %failure.kind, "{kind} {name} failed: {}; {}", failure.message, failure.kind.hint());
@@ -119,5 +154,7 @@ fn log(before: Option<State>, operation: &Operation) {
 }
 
 fn outcome_ms(operation: &Operation, start: jiff::Timestamp) -> i128 {
-    operation.finished_at.map_or(0, |end| end.duration_since(start).as_millis())
+    operation
+        .finished_at
+        .map_or(0, |end| end.duration_since(start).as_millis())
 }

@@ -19,7 +19,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// Operations that hold the lane: an attempt of theirs may be at work.
 pub(super) fn active(view: &View) -> Vec<Arc<Operation>> {
-    view.unfinished().filter(|operation| operation.state.is_active()).cloned().collect()
+    view.unfinished()
+        .filter(|operation| operation.state.is_active())
+        .cloned()
+        .collect()
 }
 
 /// The operation that begins next on a free lane: a client's first, then slots in their order.
@@ -36,21 +39,39 @@ pub(super) fn next(view: &View, now: Timestamp) -> Option<Arc<Operation>> {
 
 /// Waiting operations whose time is over, and why they are given up.
 pub(super) fn expired(view: &View, now: Timestamp) -> Vec<(Arc<Operation>, Failure)> {
-    let pending = view.unfinished().filter(|operation| operation.state == State::Pending);
-    pending.filter_map(|operation| Some((operation.clone(), out_of_time(operation, now)?))).collect()
+    let pending = view
+        .unfinished()
+        .filter(|operation| operation.state == State::Pending);
+    pending
+        .filter_map(|operation| Some((operation.clone(), out_of_time(operation, now)?)))
+        .collect()
 }
 
 fn out_of_time(operation: &Operation, now: Timestamp) -> Option<Failure> {
-    let past_deadline = operation.limits.deadline.is_some_and(|deadline| now >= deadline);
-    let patience = operation.unreachable_since.map(|since| elapsed(since, now) >= operation.limits.unreachable);
+    let past_deadline = operation
+        .limits
+        .deadline
+        .is_some_and(|deadline| now >= deadline);
+    let patience = operation
+        .unreachable_since
+        .map(|since| elapsed(since, now) >= operation.limits.unreachable);
     match (operation.limits.deadline, past_deadline, patience) {
-        (Some(_), true, Some(_)) => Some(Failure::new(FailureKind::Unreachable, "ClickHouse did not answer until the deadline")),
+        (Some(_), true, Some(_)) => Some(Failure::new(
+            FailureKind::Unreachable,
+            "ClickHouse did not answer until the deadline",
+        )),
         (Some(_), true, None) => Some(operation.failure.clone().unwrap_or_else(|| {
-            Failure::new(FailureKind::TimedOut, "waited behind other operations until its deadline")
+            Failure::new(
+                FailureKind::TimedOut,
+                "waited behind other operations until its deadline",
+            )
         })),
         (None, _, Some(true)) => Some(Failure::new(
             FailureKind::Unreachable,
-            format!("ClickHouse did not answer for {} s", operation.limits.unreachable.as_secs()),
+            format!(
+                "ClickHouse did not answer for {} s",
+                operation.limits.unreachable.as_secs()
+            ),
         )),
         _ => None,
     }
@@ -59,15 +80,31 @@ fn out_of_time(operation: &Operation, now: Timestamp) -> Option<Failure> {
 /// How long to sleep, if nothing wakes us before.
 pub(super) fn pause(view: &View, answered: bool, now: Timestamp) -> Duration {
     let looks = active(view).into_iter().filter_map(|operation| {
-        let began = operation.attempt()?.started_at.max(operation.cancel_asked_at.unwrap_or(Timestamp::MIN));
+        let began = operation
+            .attempt()?
+            .started_at
+            .max(operation.cancel_asked_at.unwrap_or(Timestamp::MIN));
         let next = (elapsed(began, now) / LOOK_FRACTION).clamp(LOOK_MIN, LOOK_MAX);
         Some(if answered { next } else { LOOK_MAX })
     });
-    let waits = view.unfinished().filter(|operation| operation.state == State::Pending).flat_map(|operation| {
-        let patience = operation.unreachable_since.and_then(|at| at.checked_add(operation.limits.unreachable).ok());
-        let moments = [operation.not_before, operation.limits.deadline, patience.filter(|_| operation.limits.deadline.is_none())];
-        moments.into_iter().flatten().filter(move |at| *at > now).map(move |at| elapsed(now, at))
-    });
+    let waits = view
+        .unfinished()
+        .filter(|operation| operation.state == State::Pending)
+        .flat_map(|operation| {
+            let patience = operation
+                .unreachable_since
+                .and_then(|at| at.checked_add(operation.limits.unreachable).ok());
+            let moments = [
+                operation.not_before,
+                operation.limits.deadline,
+                patience.filter(|_| operation.limits.deadline.is_none()),
+            ];
+            moments
+                .into_iter()
+                .flatten()
+                .filter(move |at| *at > now)
+                .map(move |at| elapsed(now, at))
+        });
     looks.chain(waits).min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
 }
 

@@ -14,8 +14,8 @@ use super::{JournalError, Worker, lane};
 use crate::catalog::Change;
 use crate::clickhouse::Error;
 use crate::operation::{
-    Attempt, Delivery, Event, Failure, FailureKind, Look, Operation, OperationId, RowStatus, Seen, State, Step, next_step,
-    observe,
+    Attempt, Delivery, Event, Failure, FailureKind, Look, Operation, OperationId, RowStatus, Seen,
+    State, Step, next_step, observe,
 };
 use crate::schedule::SkipReason;
 
@@ -72,30 +72,58 @@ impl Worker {
         }
         let now = self.0.clock.now();
         for (operation, failure) in lane::expired(&self.0.catalog.view(), now) {
-            self.record(operation.id, vec![Event::GaveUp(failure)], Vec::new()).await?;
+            self.record(operation.id, vec![Event::GaveUp(failure)], Vec::new())
+                .await?;
         }
         let view = self.0.catalog.view();
         if let Some(operation) = lane::next(&view, now).filter(|_| lane::active(&view).is_empty()) {
-            if memory.quiet_until.is_some_and(|until| Instant::now() < until) {
+            if memory
+                .quiet_until
+                .is_some_and(|until| Instant::now() < until)
+            {
                 self.note_unreachable(&operation).await?;
             } else {
                 self.begin(memory, &operation).await?;
             }
         }
-        let pause = lane::pause(&self.0.catalog.view(), !memory.was_unreachable, self.0.clock.now());
-        let quiet = memory.quiet_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let pause = lane::pause(
+            &self.0.catalog.view(),
+            !memory.was_unreachable,
+            self.0.clock.now(),
+        );
+        let quiet = memory
+            .quiet_until
+            .map(|until| until.saturating_duration_since(Instant::now()));
         Ok(quiet.map_or(pause, |quiet| pause.min(quiet)))
     }
 
     /// Looks at everything that may be at work: one query.
-    async fn watch(&self, memory: &mut Memory, active: &[Arc<Operation>]) -> Result<(), JournalError> {
-        let attempts: Vec<_> = active.iter().filter_map(|operation| Some(&operation.attempt()?.id)).collect();
+    async fn watch(
+        &self,
+        memory: &mut Memory,
+        active: &[Arc<Operation>],
+    ) -> Result<(), JournalError> {
+        let attempts: Vec<_> = active
+            .iter()
+            .filter_map(|operation| Some(&operation.attempt()?.id))
+            .collect();
         let look = self.0.client.look(&attempts).await;
-        self.told(memory, look.as_ref().map(|_| ()).map_err(ToString::to_string));
-        self.0.live.set_progress(progress(active, look.as_ref().ok()));
-        let text = look.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        self.told(
+            memory,
+            look.as_ref().map(|_| ()).map_err(ToString::to_string),
+        );
+        self.0
+            .live
+            .set_progress(progress(active, look.as_ref().ok()));
+        let text = look
+            .as_ref()
+            .err()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         for operation in active {
-            let Some(attempt) = operation.attempt() else { continue };
+            let Some(attempt) = operation.attempt() else {
+                continue;
+            };
             let seen = observe(look.as_ref().map_err(|_| text.as_str()), attempt);
             match self.step(memory, operation, attempt, &seen).await {
                 // It was cancelled since we looked; the next round sees that.
@@ -106,7 +134,13 @@ impl Worker {
         Ok(())
     }
 
-    async fn step(&self, memory: &mut Memory, operation: &Arc<Operation>, attempt: &Attempt, seen: &Seen) -> Result<(), JournalError> {
+    async fn step(
+        &self,
+        memory: &mut Memory,
+        operation: &Arc<Operation>,
+        attempt: &Attempt,
+        seen: &Seen,
+    ) -> Result<(), JournalError> {
         self.note_contact(operation, seen).await?;
         let now = self.0.clock.now();
         let (events, step) = foreseen(operation, seen, now);
@@ -125,13 +159,20 @@ impl Worker {
     }
 
     /// Begins the next attempt of a waiting operation.
-    async fn begin(&self, memory: &mut Memory, operation: &Arc<Operation>) -> Result<(), JournalError> {
+    async fn begin(
+        &self,
+        memory: &mut Memory,
+        operation: &Arc<Operation>,
+    ) -> Result<(), JournalError> {
         if let Some(text) = name_taken(&self.0.catalog.view(), operation) {
             let event = match operation.is_clients() {
                 true => Event::GaveUp(Failure::new(FailureKind::Exists, text)),
                 false => Event::Skip(SkipReason::NameTaken),
             };
-            return self.record(operation.id, vec![event], Vec::new()).await.map(drop);
+            return self
+                .record(operation.id, vec![event], Vec::new())
+                .await
+                .map(drop);
         }
         match self.prepare(operation).await {
             Ok(prepared) => self.start(operation, prepared).await,
@@ -139,8 +180,17 @@ impl Worker {
                 self.told(memory, Err(error.to_string()));
                 self.note_unreachable(operation).await
             }
-            Err(NotReady::Server(error)) => self.refused_before_start(operation, error.failure("asking ClickHouse what it holds")).await,
-            Err(NotReady::Impossible(failure)) => self.record(operation.id, vec![Event::GaveUp(failure)], Vec::new()).await.map(drop),
+            Err(NotReady::Server(error)) => {
+                self.refused_before_start(
+                    operation,
+                    error.failure("asking ClickHouse what it holds"),
+                )
+                .await
+            }
+            Err(NotReady::Impossible(failure)) => self
+                .record(operation.id, vec![Event::GaveUp(failure)], Vec::new())
+                .await
+                .map(drop),
             Err(NotReady::Catalog(error)) => Err(error.into()),
         }
     }
@@ -148,25 +198,42 @@ impl Worker {
     /// Records the attempt, and only then does something about it.
     async fn start(&self, operation: &Operation, prepared: Prepared) -> Result<(), JournalError> {
         let id = prepared.attempt.id.clone();
-        let contents = prepared.contents.clone().map(|contents| Change::PutContents(id, Box::new(contents)));
+        let contents = prepared
+            .contents
+            .clone()
+            .map(|contents| Change::PutContents(id, Box::new(contents)));
         let mut attempt = prepared.attempt.clone();
         // Where nothing has to be cleared first, "recorded" and "being sent" are one moment and one write.
         if prepared.clearing.is_empty() {
             attempt.delivery = Delivery::MaybeSent;
         }
-        let begun = self.record(operation.id, vec![Event::Begun(Box::new(attempt))], contents.into_iter().collect()).await?;
+        let begun = self
+            .record(
+                operation.id,
+                vec![Event::Begun(Box::new(attempt))],
+                contents.into_iter().collect(),
+            )
+            .await?;
         if let Some(note) = prepared.note.clone() {
             tracing::warn!(operation.id = %operation.id, "{note}");
-            self.amend(operation.id, move |operation| operation.notes.push(note)).await?;
+            self.amend(operation.id, move |operation| operation.notes.push(note))
+                .await?;
         }
         self.deliver(&begun, prepared).await
     }
 
-    async fn send_again(&self, operation: &Arc<Operation>, attempt: &Attempt) -> Result<(), JournalError> {
+    async fn send_again(
+        &self,
+        operation: &Arc<Operation>,
+        attempt: &Attempt,
+    ) -> Result<(), JournalError> {
         match self.prepare_again(operation, attempt).await {
             Ok(prepared) => self.deliver(operation, prepared).await,
             Err(NotReady::Server(Error::Unreachable { .. })) => Ok(()),
-            Err(NotReady::Server(error)) => self.attempt_failed(operation, error.failure("asking ClickHouse what it holds")).await,
+            Err(NotReady::Server(error)) => {
+                self.attempt_failed(operation, error.failure("asking ClickHouse what it holds"))
+                    .await
+            }
             Err(NotReady::Impossible(failure)) => self.attempt_failed(operation, failure).await,
             Err(NotReady::Catalog(error)) => Err(error.into()),
         }
@@ -178,7 +245,11 @@ impl Worker {
             match self.clear(&prepared).await {
                 Ok(()) => {}
                 Err(Error::Unreachable { .. }) => return Ok(()),
-                Err(error) => return self.attempt_failed(operation, error.failure("preparing the restore")).await,
+                Err(error) => {
+                    return self
+                        .attempt_failed(operation, error.failure("preparing the restore"))
+                        .await;
+                }
             }
             let marked = |operation: &mut Operation| {
                 if let Some(attempt) = operation.attempts.last_mut() {
@@ -198,7 +269,10 @@ impl Worker {
     async fn clear(&self, prepared: &Prepared) -> Result<(), Error> {
         let (attempt, clearing) = (&prepared.attempt, &prepared.clearing);
         for database in &clearing.probe {
-            self.0.client.probe(&attempt.place, &attempt.backup, database).await?;
+            self.0
+                .client
+                .probe(&attempt.place, &attempt.backup, database)
+                .await?;
         }
         for table in &clearing.drop {
             tracing::warn!(attempt.id = %attempt.id, "dropping {}.{} before the restore, as asked", table.database, table.name);
@@ -211,14 +285,26 @@ impl Worker {
     }
 
     /// A refusal of an id that the server knows means that an earlier sending had arrived.
-    async fn refused(&self, operation: &Operation, attempt: &Attempt, error: &Error) -> Result<(), JournalError> {
+    async fn refused(
+        &self,
+        operation: &Operation,
+        attempt: &Attempt,
+        error: &Error,
+    ) -> Result<(), JournalError> {
         match self.0.client.look(&[&attempt.id]).await {
-            Ok(look) if look.rows.is_empty() => self.attempt_failed(operation, error.failure("sending the statement")).await,
+            Ok(look) if look.rows.is_empty() => {
+                self.attempt_failed(operation, error.failure("sending the statement"))
+                    .await
+            }
             _ => Ok(()),
         }
     }
 
-    async fn attempt_failed(&self, operation: &Operation, failure: Failure) -> Result<(), JournalError> {
+    async fn attempt_failed(
+        &self,
+        operation: &Operation,
+        failure: Failure,
+    ) -> Result<(), JournalError> {
         let retry_at = operation.retry_at(failure.kind, self.0.clock.now());
         let event = Event::AttemptFailed { failure, retry_at };
         match self.record(operation.id, vec![event], Vec::new()).await {
@@ -228,7 +314,11 @@ impl Worker {
     }
 
     /// ClickHouse answered, and not with what an attempt needs: that uses up an attempt.
-    async fn refused_before_start(&self, operation: &Operation, failure: Failure) -> Result<(), JournalError> {
+    async fn refused_before_start(
+        &self,
+        operation: &Operation,
+        failure: Failure,
+    ) -> Result<(), JournalError> {
         let now = self.0.clock.now();
         let attempt = Attempt {
             id: operation.next_attempt_id(),
@@ -244,16 +334,27 @@ impl Worker {
         let mut counted = operation.clone();
         counted.attempts.push(attempt.clone());
         let retry_at = counted.retry_at(failure.kind, now);
-        let events = vec![Event::Begun(Box::new(attempt)), Event::AttemptFailed { failure, retry_at }];
-        self.record(operation.id, events, Vec::new()).await.map(drop)
+        let events = vec![
+            Event::Begun(Box::new(attempt)),
+            Event::AttemptFailed { failure, retry_at },
+        ];
+        self.record(operation.id, events, Vec::new())
+            .await
+            .map(drop)
     }
 
     async fn kill(&self, memory: &mut Memory, operation: &Operation, attempt: &Attempt) {
         let now = Instant::now();
-        if memory.killed_at.get(&operation.id).is_some_and(|at| now.duration_since(*at) < KILL_AGAIN) {
+        if memory
+            .killed_at
+            .get(&operation.id)
+            .is_some_and(|at| now.duration_since(*at) < KILL_AGAIN)
+        {
             return;
         }
-        memory.killed_at.retain(|_, at| now.duration_since(*at) < KILL_AGAIN);
+        memory
+            .killed_at
+            .retain(|_, at| now.duration_since(*at) < KILL_AGAIN);
         memory.killed_at.insert(operation.id, now);
         if let Err(error) = self.0.client.kill(&attempt.id).await {
             tracing::warn!(attempt.id = %attempt.id, "asking ClickHouse to end it: {error}");
@@ -266,14 +367,18 @@ impl Worker {
             return Ok(());
         }
         let now = self.0.clock.now();
-        self.amend(operation.id, move |operation| operation.unreachable_since = Some(now)).await
+        self.amend(operation.id, move |operation| {
+            operation.unreachable_since = Some(now)
+        })
+        .await
     }
 
     async fn note_contact(&self, operation: &Operation, seen: &Seen) -> Result<(), JournalError> {
         match (seen, operation.unreachable_since) {
             (Seen::Unreachable(_), None) => self.note_unreachable(operation).await,
             (Seen::Absent { .. } | Seen::Row(..), Some(_)) => {
-                self.amend(operation.id, |operation| operation.unreachable_since = None).await
+                self.amend(operation.id, |operation| operation.unreachable_since = None)
+                    .await
             }
             _ => Ok(()),
         }
@@ -284,7 +389,9 @@ impl Worker {
     fn told(&self, memory: &mut Memory, answer: Result<(), String>) -> bool {
         match &answer {
             Err(error) if !memory.was_unreachable => tracing::warn!("{error}"),
-            Ok(()) if memory.was_unreachable => tracing::info!("ClickHouse at {} answers again", self.0.client.url()),
+            Ok(()) if memory.was_unreachable => {
+                tracing::info!("ClickHouse at {} answers again", self.0.client.url())
+            }
             _ => {}
         }
         memory.was_unreachable = answer.is_err();
@@ -299,7 +406,9 @@ fn foreseen(operation: &Operation, seen: &Seen, now: Timestamp) -> (Vec<Event>, 
     let mut events = Vec::new();
     loop {
         let step = next_step(&operation, seen, now);
-        let Step::Record(event) = step else { return (events, step) };
+        let Step::Record(event) = step else {
+            return (events, step);
+        };
         match operation.clone().apply(event.clone(), now) {
             Ok(after) => operation = after,
             Err(_) => return (events, Step::Wait),
@@ -311,8 +420,13 @@ fn foreseen(operation: &Operation, seen: &Seen, now: Timestamp) -> (Vec<Event>, 
     }
 }
 
-fn progress(active: &[Arc<Operation>], look: Option<&Look>) -> HashMap<OperationId, crate::operation::Progress> {
-    let Some(look) = look else { return HashMap::new() };
+fn progress(
+    active: &[Arc<Operation>],
+    look: Option<&Look>,
+) -> HashMap<OperationId, crate::operation::Progress> {
+    let Some(look) = look else {
+        return HashMap::new();
+    };
     let found = active.iter().filter_map(|operation| {
         let attempt = operation.attempt()?;
         let row = look.rows.iter().find(|row| row.id == attempt.id)?;

@@ -15,7 +15,9 @@ use super::Worker;
 use super::timer::Timer;
 use crate::backup::{BackupKind, SlotNaming};
 use crate::catalog::{CatalogError, Change, Decision, LastSlot, View};
-use crate::operation::{BackupWork, Event, Limits, Operation, OperationId, Schedule, State, Trigger, Work};
+use crate::operation::{
+    BackupWork, Event, Limits, Operation, OperationId, Schedule, State, Trigger, Work,
+};
 use crate::schedule::{ScheduleName, SkipReason, due};
 
 /// Longest sleep: the wall clock may be set, or the machine sleep, meanwhile.
@@ -39,8 +41,17 @@ struct Pass {
 impl Worker {
     /// Fires schedules until `stop`. With a timer, `tokio-cron-scheduler` wakes the loop too; without
     /// one it relies on its own sleep, which is what a test with a paused clock can see.
-    pub async fn run_schedules(self, mut schedules: watch::Receiver<Arc<Schedules>>, with_timer: bool, stop: CancellationToken) {
-        let mut timer = if with_timer { Timer::start(self.0.metrics.clone()).await } else { Timer::none() };
+    pub async fn run_schedules(
+        self,
+        mut schedules: watch::Receiver<Arc<Schedules>>,
+        with_timer: bool,
+        stop: CancellationToken,
+    ) {
+        let mut timer = if with_timer {
+            Timer::start(self.0.metrics.clone()).await
+        } else {
+            Timer::none()
+        };
         loop {
             let current = schedules.borrow_and_update().clone();
             let pause = match self.fire_due(current).await {
@@ -65,7 +76,10 @@ impl Worker {
     }
 
     /// Records everything that is due, in one transaction; gives the next slot of each schedule.
-    async fn fire_due(&self, schedules: Arc<Schedules>) -> Result<BTreeMap<ScheduleName, Timestamp>, CatalogError> {
+    async fn fire_due(
+        &self,
+        schedules: Arc<Schedules>,
+    ) -> Result<BTreeMap<ScheduleName, Timestamp>, CatalogError> {
         let now = self.0.clock.now();
         let worker = self.0.settings.clone();
         let decide = move |view: &View| {
@@ -74,7 +88,10 @@ impl Worker {
             for schedule in schedules.values() {
                 number = pass.schedule(view, schedule, &worker, number, now);
             }
-            Decision { changes: std::mem::take(&mut pass.changes), answer: pass }
+            Decision {
+                changes: std::mem::take(&mut pass.changes),
+                answer: pass,
+            }
         };
         let pass = self.0.catalog.write(decide).await?;
         for warning in pass.warnings {
@@ -89,7 +106,14 @@ impl Worker {
 
 impl Pass {
     /// Decides on one schedule; gives the next free operation number.
-    fn schedule(&mut self, view: &View, schedule: &Schedule, worker: &super::Settings, number: u64, now: Timestamp) -> u64 {
+    fn schedule(
+        &mut self,
+        view: &View,
+        schedule: &Schedule,
+        worker: &super::Settings,
+        number: u64,
+        now: Timestamp,
+    ) -> u64 {
         let calendar = calendar_text(schedule);
         let last = match view.last_slot(&schedule.name) {
             Some(last) if last.calendar == calendar => last.at,
@@ -114,14 +138,21 @@ impl Pass {
         }
         let unlisted = decided.skipped_unlisted;
         if unlisted > 0 || decided.skipped_uncounted {
-            let more = if decided.skipped_uncounted { "more than " } else { "" };
+            let more = if decided.skipped_uncounted {
+                "more than "
+            } else {
+                ""
+            };
             self.warnings.push(format!(
                 "schedule {} missed {more}{unlisted} older slots beside those that are listed",
                 schedule.name
             ));
         }
         let mut number = number;
-        let skipped = decided.skipped.iter().map(|slot| (slot.at, Some(slot.reason)));
+        let skipped = decided
+            .skipped
+            .iter()
+            .map(|slot| (slot.at, Some(slot.reason)));
         for (slot, skip) in skipped.chain(decided.fire.map(|slot| (slot, None))) {
             if skip.is_none() {
                 self.supersede(view, schedule, now);
@@ -134,8 +165,12 @@ impl Pass {
     }
 
     fn set_last_slot(&mut self, schedule: &Schedule, at: Timestamp) {
-        let last = LastSlot { at, calendar: calendar_text(schedule) };
-        self.changes.push(Change::PutLastSlot(schedule.name.clone(), last));
+        let last = LastSlot {
+            at,
+            calendar: calendar_text(schedule),
+        };
+        self.changes
+            .push(Change::PutLastSlot(schedule.name.clone(), last));
     }
 
     /// At most one operation of a schedule waits: an older one gives way to the newer slot.
@@ -156,7 +191,10 @@ impl Pass {
     }
 
     /// Records a slot as waiting or skipped; `false` where it is recorded already.
-    #[expect(clippy::too_many_arguments, reason = "the facts of one slot, in one place")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the facts of one slot, in one place"
+    )]
     fn submit(
         &mut self,
         view: &View,
@@ -181,14 +219,31 @@ impl Pass {
         let name = match schedule.template.render(naming) {
             Ok(name) => name,
             Err(error) => {
-                self.warnings.push(format!("schedule {}, slot {slot}: {error}; the slot is lost", schedule.name));
+                self.warnings.push(format!(
+                    "schedule {}, slot {slot}: {error}; the slot is lost",
+                    schedule.name
+                ));
                 return false;
             }
         };
         let command = format!("create {name}");
-        let work = Work::Backup(BackupWork { name, scope: schedule.scope.clone(), base: None });
-        let trigger = Trigger::Schedule { schedule: schedule.name.clone(), slot };
-        let mut operation = Operation::new(id, trigger, work, command, limits(schedule, worker, now), now);
+        let work = Work::Backup(BackupWork {
+            name,
+            scope: schedule.scope.clone(),
+            base: None,
+        });
+        let trigger = Trigger::Schedule {
+            schedule: schedule.name.clone(),
+            slot,
+        };
+        let mut operation = Operation::new(
+            id,
+            trigger,
+            work,
+            command,
+            limits(schedule, worker, now),
+            now,
+        );
         operation.number = number;
         match skip {
             None => self.put(None, operation),
@@ -202,7 +257,8 @@ impl Pass {
     }
 
     fn put(&mut self, before: Option<State>, operation: Operation) {
-        self.changes.push(Change::PutOperation(Box::new(operation.clone())));
+        self.changes
+            .push(Change::PutOperation(Box::new(operation.clone())));
         self.announced.push((before, operation));
     }
 }
@@ -210,7 +266,11 @@ impl Pass {
 /// The deadline counts from the moment the slot became due to us, not from the slot: a night that is
 /// caught up after a long outage has its whole time.
 fn limits(schedule: &Schedule, worker: &super::Settings, now: Timestamp) -> Limits {
-    debug_assert_eq!(schedule.kind, BackupKind::Full, "increments by schedule are refused by the configuration");
+    debug_assert_eq!(
+        schedule.kind,
+        BackupKind::Full,
+        "increments by schedule are refused by the configuration"
+    );
     Limits {
         timeout: worker.timeout,
         deadline: now.checked_add(schedule.deadline).ok(),
@@ -221,7 +281,11 @@ fn limits(schedule: &Schedule, worker: &super::Settings, now: Timestamp) -> Limi
 }
 
 fn calendar_text(schedule: &Schedule) -> String {
-    format!("{} {}", schedule.calendar.expression(), schedule.calendar.zone_name())
+    format!(
+        "{} {}",
+        schedule.calendar.expression(),
+        schedule.calendar.zone_name()
+    )
 }
 
 fn until(at: Timestamp, now: Timestamp) -> Duration {

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::Worker;
 use crate::catalog::{CatalogError, Change, Decision, View};
-use crate::operation::{CancelCause, Event, Limits, Operation, OperationId, Progress, Retry, State, Trigger, Work};
+use crate::operation::{
+    CancelCause, Event, Limits, Operation, OperationId, Progress, Retry, State, Trigger, Work,
+};
 
 /// Client operations that may wait where `allow_parallel` lets them.
 const CLIENT_QUEUE_MAX_OPERATIONS: usize = 100;
@@ -63,7 +67,11 @@ impl Worker {
     pub async fn submit(&self, request: Request) -> Result<Submitted, SubmitError> {
         let operation = self.client_operation(request);
         let allow_parallel = self.0.allow_parallel;
-        let submitted = self.0.catalog.write(move |view| admit(view, operation, allow_parallel)).await??;
+        let submitted = self
+            .0
+            .catalog
+            .write(move |view| admit(view, operation, allow_parallel))
+            .await??;
         if let Submitted::Accepted(operation) = &submitted {
             self.announce(None, operation);
         }
@@ -81,11 +89,21 @@ impl Worker {
         match operation.state {
             State::Cancelling(_) => Ok(operation),
             state if state.is_terminal() => Err(CancelError::Ended(operation)),
-            _ => match self.record(id, vec![Event::Cancel(CancelCause::Caller)], Vec::new()).await {
+            _ => match self
+                .record(id, vec![Event::Cancel(CancelCause::Caller)], Vec::new())
+                .await
+            {
                 Ok(operation) => Ok(operation),
                 Err(super::JournalError::Catalog(error)) => Err(error.into()),
                 // It ended between our look and the write.
-                Err(_) => Err(CancelError::Ended(self.0.catalog.view().operation(id).cloned().unwrap_or(operation))),
+                Err(_) => Err(CancelError::Ended(
+                    self.0
+                        .catalog
+                        .view()
+                        .operation(id)
+                        .cloned()
+                        .unwrap_or(operation),
+                )),
             },
         }
     }
@@ -96,6 +114,12 @@ impl Worker {
         self.0.live.progress(id)
     }
 
+    /// Wakes at each commit to our memory.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<Arc<View>> {
+        self.0.catalog.subscribe()
+    }
+
     /// Whether the first look at ClickHouse was tried: what runs there is adopted, or it is down.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -104,7 +128,9 @@ impl Worker {
 
     fn client_operation(&self, mut request: Request) -> Operation {
         if let Work::Backup(work) = &mut request.work {
-            work.scope.exclude_tables.extend(self.0.skip_tables.iter().cloned());
+            work.scope
+                .exclude_tables
+                .extend(self.0.skip_tables.iter().cloned());
         }
         let limits = Limits {
             timeout: self.0.settings.timeout,
@@ -112,31 +138,61 @@ impl Worker {
             unreachable: self.0.settings.client_deadline,
             cancel: self.0.settings.cancel_limit,
             // A client is there to ask again, and would be surprised by a restore that begins later.
-            retry: Retry { attempts: 1, delay: std::time::Duration::ZERO },
+            retry: Retry {
+                attempts: 1,
+                delay: std::time::Duration::ZERO,
+            },
         };
-        Operation::new(OperationId::of_client(), Trigger::Client, request.work, request.command, limits, self.0.clock.now())
+        Operation::new(
+            OperationId::of_client(),
+            Trigger::Client,
+            request.work,
+            request.command,
+            limits,
+            self.0.clock.now(),
+        )
     }
 }
 
 /// Whether a client's operation is taken in, given everything that is known.
-fn admit(view: &View, mut operation: Operation, allow_parallel: bool) -> Decision<Result<Submitted, SubmitError>> {
-    let refuse = |answer| Decision { changes: Vec::new(), answer };
+fn admit(
+    view: &View,
+    mut operation: Operation,
+    allow_parallel: bool,
+) -> Decision<Result<Submitted, SubmitError>> {
+    let refuse = |answer| Decision {
+        changes: Vec::new(),
+        answer,
+    };
     if let Some(active) = making(view, &operation) {
         return refuse(Ok(Submitted::Active(active.clone())));
     }
     let mut clients = view.unfinished().filter(|other| other.is_clients());
-    let waiting_max = if allow_parallel { CLIENT_QUEUE_MAX_OPERATIONS } else { 1 };
+    let waiting_max = if allow_parallel {
+        CLIENT_QUEUE_MAX_OPERATIONS
+    } else {
+        1
+    };
     if clients.clone().count() >= waiting_max {
-        let command = clients.next().map(|other| other.command.clone()).unwrap_or_default();
+        let command = clients
+            .next()
+            .map(|other| other.command.clone())
+            .unwrap_or_default();
         return refuse(Err(SubmitError::Busy { command }));
     }
     operation.number = view.next_number();
     let changes = vec![Change::PutOperation(Box::new(operation.clone()))];
-    Decision { changes, answer: Ok(Submitted::Accepted(Arc::new(operation))) }
+    Decision {
+        changes,
+        answer: Ok(Submitted::Accepted(Arc::new(operation))),
+    }
 }
 
 /// The unfinished operation that makes a backup of the same name.
 fn making<'a>(view: &'a View, operation: &Operation) -> Option<&'a Arc<Operation>> {
-    let Work::Backup(wanted) = &operation.work else { return None };
-    view.unfinished().find(|other| matches!(&other.work, Work::Backup(work) if work.name == wanted.name))
+    let Work::Backup(wanted) = &operation.work else {
+        return None;
+    };
+    view.unfinished()
+        .find(|other| matches!(&other.work, Work::Backup(work) if work.name == wanted.name))
 }

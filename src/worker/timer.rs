@@ -47,9 +47,13 @@ impl Timer {
     /// Starts the timer; where it cannot, the loop does without and says so.
     pub(super) async fn start(metrics: Metrics) -> Self {
         match started(metrics).await {
-            Ok(running) => Self { running: Some(running) },
+            Ok(running) => Self {
+                running: Some(running),
+            },
             Err(error) => {
-                tracing::error!("the timer does not start ({error}); the scheduler loop keeps the time by itself");
+                tracing::error!(
+                    "the timer does not start ({error}); the scheduler loop keeps the time by itself"
+                );
                 Self::none()
             }
         }
@@ -57,9 +61,13 @@ impl Timer {
 
     /// Sets the next slot of each schedule; one that is set already costs nothing.
     pub(super) fn arm(&mut self, next: &BTreeMap<ScheduleName, Timestamp>, now: Timestamp) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         running.count_missed(now);
-        running.armed.retain(|schedule, _| next.contains_key(schedule));
+        running
+            .armed
+            .retain(|schedule, _| next.contains_key(schedule));
         for (schedule, at) in next {
             let before = running.armed.insert(schedule.clone(), *at);
             if before == Some(*at) {
@@ -75,10 +83,16 @@ impl Timer {
 
     /// Waits for a wake-up; for ever where there is no timer.
     pub(super) async fn woken(&mut self) {
-        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let Some(running) = &mut self.running else {
+            return std::future::pending().await;
+        };
         match running.wakes.recv().await {
             Some((schedule, at)) => {
-                if running.unannounced.get(&schedule).is_some_and(|slot| *slot <= at) {
+                if running
+                    .unannounced
+                    .get(&schedule)
+                    .is_some_and(|slot| *slot <= at)
+                {
                     running.unannounced.remove(&schedule);
                 }
             }
@@ -107,7 +121,13 @@ async fn started(metrics: Metrics) -> Result<Running, JobSchedulerError> {
     let (orders, received) = mpsc::channel(QUEUE_MAX);
     let (wake, wakes) = mpsc::channel(QUEUE_MAX);
     tokio::spawn(keep_jobs(scheduler, received, wake));
-    Ok(Running { orders, wakes, armed: BTreeMap::new(), unannounced: BTreeMap::new(), metrics })
+    Ok(Running {
+        orders,
+        wakes,
+        armed: BTreeMap::new(),
+        unannounced: BTreeMap::new(),
+        metrics,
+    })
 }
 
 /// The one task that talks to the scheduler; it ends with the timer.
@@ -123,8 +143,12 @@ async fn keep_jobs(
         }
         match timeout(CALL_TIMEOUT, add(&scheduler, &schedule, at, wake.clone())).await {
             Ok(Ok(id)) => drop(jobs.insert(schedule, id)),
-            Ok(Err(error)) => tracing::warn!(schedule.name = %schedule, "setting the timer: {error}; the loop keeps the time"),
-            Err(_) => tracing::warn!(schedule.name = %schedule, "the timer does not answer; the loop keeps the time"),
+            Ok(Err(error)) => {
+                tracing::warn!(schedule.name = %schedule, "setting the timer: {error}; the loop keeps the time")
+            }
+            Err(_) => {
+                tracing::warn!(schedule.name = %schedule, "the timer does not answer; the loop keeps the time")
+            }
         }
     }
     let _ = scheduler.shutdown().await;

@@ -1,1 +1,19 @@
+//! All tests that need more than one module, in one binary: one link, one shared engine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it is wrong"
+)]
 
+mod support;
+
+mod adoption;
+mod bad_input;
+mod faults;
+mod mission;
+mod process;
+mod reload;
+mod scripts;
+mod tidy;
+mod wire;

@@ -1,0 +1,245 @@
+//! `/backup/actions`: the history, and commands in the words of the old command line.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::answer::{self, Refusal};
+use super::arguments::{Arguments, check_length, shown};
+use super::status::{Row, history, row};
+use super::{create, default_name, kill, not_served, restore, submit};
+use crate::api::ApiState;
+use crate::worker::Request;
+
+const OPERATION: &str = "actions";
+/// Commands in one request.
+const COMMANDS_MAX: usize = 100;
+
+/// One line of a request; other fields are ignored, because ClickHouse sends every column.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    command: String,
+}
+
+/// A command that was understood.
+#[derive(Debug)]
+struct Command {
+    text: String,
+    verb: Verb,
+}
+
+#[derive(Debug)]
+enum Verb {
+    Create(Request),
+    Restore(Request),
+    Kill(Option<String>),
+}
+
+#[derive(Serialize)]
+struct Done<'a> {
+    status: &'static str,
+    operation: &'a str,
+}
+
+/// What a caller wants to see of the history.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Selection {
+    filter: String,
+    last: Option<usize>,
+}
+
+/// The history, oldest first.
+pub(in crate::api) async fn list(
+    State(state): State<ApiState>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let selection = selection(query.as_deref())?;
+    let shown = history(&state.catalog.view(), state.clock.now());
+    let rows = shown.iter().map(|operation| row(operation, &state.zone));
+    Ok(answer::rows(select(rows.collect(), &selection)))
+}
+
+/// Runs commands, one JSON object a line. Everything is read before anything is begun, so a mistake
+/// in the last line starts nothing. A command that fails ends the request: the answer has a row for
+/// each one before it, then the error, under the status of the error.
+pub(in crate::api) async fn run(
+    State(state): State<ApiState>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let commands = match body {
+        Ok(body) => parse(&body, &default_name(state.clock.now(), &state.zone)),
+        Err(rejection) => return rejection.into_response(),
+    };
+    let commands = match commands {
+        Ok(commands) => commands,
+        Err(refusal) => return refusal.into_response(),
+    };
+    // One wait for all: a request must end within its own limit.
+    let deadline = Instant::now() + kill::WAIT;
+    let mut lines = Vec::new();
+    for Command { text, verb } in commands {
+        match perform(&state, verb, deadline).await {
+            Ok(status) => lines.push(answer::line(&Done {
+                status,
+                operation: &text,
+            })),
+            Err(refusal) => {
+                lines.push(refusal.line());
+                return answer::lines(refusal.status(), lines);
+            }
+        }
+    }
+    answer::lines(StatusCode::OK, lines)
+}
+
+async fn perform(state: &ApiState, verb: Verb, deadline: Instant) -> Result<&'static str, Refusal> {
+    match verb {
+        Verb::Create(request) => submit(state, "create", request)
+            .await
+            .map(|_| "acknowledged"),
+        Verb::Restore(request) => submit(state, "restore", request)
+            .await
+            .map(|_| "acknowledged"),
+        Verb::Kill(command) => {
+            let (_, end) = kill::end(state, command.as_deref(), deadline).await?;
+            Ok(end.as_str())
+        }
+    }
+}
+
+/// Reads every line of a request, or says which one is wrong.
+fn parse(body: &[u8], default_name: &str) -> Result<Vec<Command>, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Refusal::bad_request(OPERATION, format!("the body is no UTF-8: {error}"))
+    })?;
+    let mut commands = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if commands.len() >= COMMANDS_MAX {
+            let text = format!("more than {COMMANDS_MAX} commands; send them in several requests");
+            return Err(Refusal::bad_request(OPERATION, text));
+        }
+        let parsed: Line = serde_json::from_str(line)
+            .map_err(|error| Refusal::bad_request(shown(line), error.to_string()))?;
+        commands.push(command(parsed.command, default_name)?);
+    }
+    if commands.is_empty() {
+        return Err(Refusal::bad_request("", "empty request"));
+    }
+    Ok(commands)
+}
+
+fn command(text: String, default_name: &str) -> Result<Command, Refusal> {
+    check_length(OPERATION, text.len())?;
+    let words = shlex::split(&text).ok_or_else(|| {
+        let why = "a quotation mark is not closed, or a backslash stands at the end";
+        Refusal::bad_request(shown(&text), why)
+    })?;
+    let Some((verb, words)) = words.split_first() else {
+        return Err(Refusal::bad_request(OPERATION, "empty command"));
+    };
+    let verb = match verb.as_str() {
+        "create" => Verb::Create(create_request(words, &text, default_name)?),
+        "restore" => Verb::Restore(restore_request(words, &text)?),
+        "kill" => Verb::Kill((!words.is_empty()).then(|| words.join(" "))),
+        other => return Err(not_run(other, &text)),
+    };
+    Ok(Command { text, verb })
+}
+
+/// The history keeps the command as it was written, which is what a later `kill` names.
+fn create_request(words: &[String], text: &str, default_name: &str) -> Result<Request, Refusal> {
+    let (mut arguments, rest) = Arguments::from_words("create", words, create::ARGUMENTS)?;
+    if let Some(name) = only_name("create", &rest)? {
+        arguments.set_name(name);
+    }
+    let request = create::request(&arguments, default_name)?;
+    Ok(Request {
+        command: text.to_owned(),
+        ..request
+    })
+}
+
+fn restore_request(words: &[String], text: &str) -> Result<Request, Refusal> {
+    let (arguments, rest) = Arguments::from_words("restore", words, restore::ARGUMENTS)?;
+    let request = restore::request(&arguments, only_name("restore", &rest)?)?;
+    Ok(Request {
+        command: text.to_owned(),
+        ..request
+    })
+}
+
+fn only_name<'a>(operation: &'static str, rest: &'a [String]) -> Result<Option<&'a str>, Refusal> {
+    match rest {
+        [] => Ok(None),
+        [name] => Ok(Some(name)),
+        [_, second, ..] => {
+            let text = format!(
+                "{operation} takes one backup name; {:?} is too much",
+                shown(second)
+            );
+            Err(Refusal::bad_request(operation, text))
+        }
+    }
+}
+
+/// Commands that the server we replace ran and this one does not, and words that are none.
+fn not_run(verb: &str, text: &str) -> Refusal {
+    let text = shown(text);
+    match verb {
+        "delete" | "clean_remote_broken" | "clean_local_broken" => {
+            Refusal::not_served(text, not_served::NO_DELETE)
+        }
+        "list" => Refusal::not_served(text, not_served::NO_LIST),
+        "clean" | "watch" | "upload" | "download" | "create_remote" | "restore_remote"
+        | "rebase" | "rebalance" => {
+            let why = format!(
+                "{verb} is not served; POST to its route of the API says what to use instead"
+            );
+            Refusal::not_served(text, why)
+        }
+        _ => Refusal::bad_request(text, "unknown command"),
+    }
+}
+
+/// Reads `filter` and `last`; a `last` of 0 or less means all, as before.
+fn selection(query: Option<&str>) -> Result<Selection, Refusal> {
+    let mut selection = Selection::default();
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match name.as_ref() {
+            "filter" => selection.filter = value.into_owned(),
+            "last" if !value.is_empty() => {
+                let last: i64 = value.parse().map_err(|error| {
+                    let text = format!("last={:?} is no number of rows: {error}", shown(&value));
+                    Refusal::bad_request(OPERATION, text)
+                })?;
+                selection.last = usize::try_from(last).ok().filter(|last| *last > 0);
+            }
+            _ => {}
+        }
+    }
+    Ok(selection)
+}
+
+/// The newest rows that match, still oldest first.
+fn select(rows: Vec<Row>, selection: &Selection) -> Vec<Row> {
+    let filter = selection.filter.as_str();
+    let is_wanted = |row: &Row| {
+        [row.command.as_str(), row.status, row.error.as_str()]
+            .iter()
+            .any(|text| text.contains(filter))
+    };
+    let mut rows: Vec<Row> = rows.into_iter().filter(is_wanted).collect();
+    let excess = selection
+        .last
+        .map_or(0, |last| rows.len().saturating_sub(last));
+    rows.drain(..excess);
+    rows
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! Every route there is; nothing else registers any.
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, get, post};
+
+use super::compat::answer::{self, Refusal};
+use super::compat::{actions, create, kill, list, not_served, restore, status, version};
+use super::requests::{self, Guard};
+use super::{ApiState, Credentials, health};
+
+/// One line of the table.
+struct Route {
+    path: &'static str,
+    methods: MethodRouter<ApiState>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// For Kubernetes, which has no credentials.
+    Probe,
+    /// For callers with credentials, where some are configured.
+    Guarded,
+    /// A route of the server we replace that only says what to use instead.
+    NotServed,
+}
+
+fn table() -> Vec<Route> {
+    vec![
+        // this process
+        Route::of("/", Kind::Guarded, get(index).post(not_served::restart)),
+        Route::of("/livez", Kind::Probe, get(health::live)),
+        Route::of("/readyz", Kind::Probe, get(health::ready)),
+        Route::of("/health", Kind::Guarded, get(health::health)),
+        Route::of("/metrics", Kind::Guarded, get(health::metrics)),
+        // the wire format of the server we replace
+        Route::of("/backup/version", Kind::Guarded, get(version::version)),
+        Route::of("/backup/create", Kind::Guarded, post(create::create)),
+        Route::of("/backup/restore", Kind::Guarded, post(restore::restore)),
+        Route::of(
+            "/backup/restore/{name}",
+            Kind::Guarded,
+            post(restore::restore_named),
+        ),
+        Route::of("/backup/list", Kind::Guarded, get(list::list)),
+        Route::of("/backup/list/{where}", Kind::Guarded, get(list::list_where)),
+        Route::of("/backup/status", Kind::Guarded, get(status::status)),
+        Route::of(
+            "/backup/actions",
+            Kind::Guarded,
+            get(actions::list).post(actions::run),
+        ),
+        Route::of("/backup/kill", Kind::Guarded, post(kill::kill)),
+        // what it had and we have not
+        Route::not_served("/restart", any(not_served::restart)),
+        Route::not_served("/backup/watch", any(not_served::watch)),
+        Route::not_served("/backup/tables", any(not_served::tables)),
+        Route::not_served("/backup/tables/all", any(not_served::tables)),
+        Route::not_served("/backup/create_remote", any(not_served::create_remote)),
+        Route::not_served(
+            "/backup/restore_remote/{name}",
+            any(not_served::restore_remote),
+        ),
+        Route::not_served("/backup/upload/{name}", any(not_served::upload)),
+        Route::not_served("/backup/download/{name}", any(not_served::download)),
+        Route::not_served("/backup/rebase/{name}", any(not_served::rebase)),
+        Route::not_served("/backup/rebalance/{name}", any(not_served::rebalance)),
+        Route::not_served("/backup/delete/{where}/{name}", any(not_served::delete)),
+        Route::not_served("/backup/clean", any(not_served::clean)),
+        Route::not_served(
+            "/backup/clean/remote_broken",
+            any(not_served::clean_remote_broken),
+        ),
+        Route::not_served(
+            "/backup/clean/local_broken",
+            any(not_served::clean_local_broken),
+        ),
+        Route::not_served(
+            "/backup/clean_remote_broken",
+            any(not_served::clean_remote_broken),
+        ),
+        Route::not_served(
+            "/backup/clean_local_broken",
+            any(not_served::clean_local_broken),
+        ),
+    ]
+}
+
+/// The table as a router, with everything that surrounds its handlers.
+pub(super) fn router(state: ApiState, credentials: Option<Credentials>) -> Router {
+    guarded_by(Guard::new(credentials), state)
+}
+
+pub(super) fn guarded_by(guard: Guard, state: ApiState) -> Router {
+    let mut router = Router::new();
+    for route in table() {
+        let mut methods = match route.kind {
+            // Takes every method already, by the same means.
+            Kind::NotServed => route.methods,
+            Kind::Probe | Kind::Guarded => route.methods.fallback(method_not_allowed),
+        };
+        if route.kind != Kind::Probe {
+            methods = methods.layer(from_fn_with_state(guard.clone(), requests::guard));
+        }
+        router = router.route(route.path, methods);
+    }
+    requests::surround(router.fallback(not_found).with_state(state))
+}
+
+impl Route {
+    fn of(path: &'static str, kind: Kind, methods: MethodRouter<ApiState>) -> Self {
+        Self {
+            path,
+            methods,
+            kind,
+        }
+    }
+
+    fn not_served(path: &'static str, methods: MethodRouter<ApiState>) -> Self {
+        Self::of(path, Kind::NotServed, methods)
+    }
+}
+
+/// `GET /`: which version this is and what it serves.
+async fn index() -> Response {
+    let mut text = format!(
+        "Version: {}\nDocumentation: docs/api.md\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    for route in table() {
+        if route.kind != Kind::NotServed {
+            text.push_str(route.path);
+            text.push('\n');
+        }
+    }
+    let mut response = text.into_response();
+    answer::set_headers(&mut response, "text/plain; charset=UTF-8");
+    response
+}
+
+async fn not_found(method: Method, uri: Uri) -> Refusal {
+    Refusal::not_found(
+        uri.path().to_owned(),
+        format!("{method} {} 404 Not Found", shown(&uri)),
+    )
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Refusal {
+    let text = format!("405 Method {method} Not Allowed");
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, uri.path().to_owned(), text)
+}
+
+/// The target of a request without the credentials that its query may hold.
+fn shown(uri: &Uri) -> String {
+    let Some(query) = uri.query() else {
+        return uri.path().to_owned();
+    };
+    let argument = |text: &str| {
+        let name = form_urlencoded::parse(text.as_bytes()).next();
+        match name.as_ref().map(|(name, _)| name.as_ref()) {
+            Some(name @ ("user" | "pass")) => format!("{name}=***"),
+            _ => text.to_owned(),
+        }
+    };
+    let arguments: Vec<String> = query.split('&').map(argument).collect();
+    format!("{}?{}", uri.path(), arguments.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::{Answer, Fixture};
+    use crate::secret::SecretSource;
+    use axum::body::Body;
+    use axum::http::{Request, header};
+    use rstest::rstest;
+
+    fn guarded(password: SecretSource) -> Fixture {
+        Fixture::with_credentials(Some(Credentials {
+            user: "backup".to_owned(),
+            password,
+        }))
+    }
+
+    /// `YmFja3VwOnMzY3JldA==` is `backup:s3cret`.
+    async fn with_header(api: &Fixture, path: &str) -> Answer {
+        let request =
+            Request::get(path).header(header::AUTHORIZATION, "Basic YmFja3VwOnMzY3JldA==");
+        api.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn the_index_lists_what_is_served() {
+        let answer = Fixture::new().get("/").await;
+        assert_eq!(answer.header("content-type"), "text/plain; charset=UTF-8");
+        let version = env!("CARGO_PKG_VERSION");
+        let begin = format!("Version: {version}\nDocumentation: docs/api.md\n/\n/livez\n");
+        assert!(answer.body.starts_with(&begin), "{}", answer.body);
+        assert!(answer.body.contains("\n/backup/restore/{name}\n"));
+        assert!(!answer.body.contains("/backup/tables"), "{}", answer.body);
+    }
+
+    #[tokio::test]
+    async fn the_version_is_a_row() {
+        let answer = Fixture::new().get("/backup/version").await;
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(answer.body, format!("{{\"version\":\"{version}\"}}\n"));
+    }
+
+    #[rstest]
+    #[case(
+        "POST",
+        "/backup/restor?name=2026-11-22",
+        "{\"status\":\"error\",\"operation\":\"/backup/restor\",\"error\":\"POST /backup/restor?name=2026-11-22 404 Not Found\"}\n"
+    )]
+    #[case(
+        "GET",
+        "/foo",
+        "{\"status\":\"error\",\"operation\":\"/foo\",\"error\":\"GET /foo 404 Not Found\"}\n"
+    )]
+    #[case(
+        "GET",
+        "/foo?a=1&pass=x",
+        "{\"status\":\"error\",\"operation\":\"/foo\",\"error\":\"GET /foo?a=1\\u0026pass=*** 404 Not Found\"}\n"
+    )]
+    #[case(
+        "GET",
+        "/backup/status/",
+        "{\"status\":\"error\",\"operation\":\"/backup/status/\",\"error\":\"GET /backup/status/ 404 Not Found\"}\n"
+    )]
+    #[tokio::test]
+    async fn an_unknown_route_is_404_as_recorded(
+        #[case] method: &str,
+        #[case] path: &str,
+        #[case] expected: &str,
+    ) {
+        let answer = Fixture::new().request(method, path, "").await;
+        assert_eq!((answer.status, answer.body.as_str()), (404, expected));
+        assert_eq!(
+            answer.header("content-type"),
+            "application/json; charset=UTF-8"
+        );
+    }
+
+    #[rstest]
+    #[case("GET", "/backup/create", "POST")]
+    #[case("GET", "/backup/kill", "POST")]
+    #[case("GET", "/backup/restore/x", "POST")]
+    #[case("POST", "/backup/list", "GET,HEAD")]
+    #[case("DELETE", "/backup/actions", "GET,HEAD,POST")]
+    #[tokio::test]
+    async fn another_method_is_405_and_changes_nothing(
+        #[case] method: &str,
+        #[case] path: &str,
+        #[case] allow: &str,
+    ) {
+        let api = Fixture::new();
+        let answer = api.request(method, path, "").await;
+        assert_eq!((answer.status, answer.header("allow")), (405, allow));
+        let expected = format!(
+            "{{\"status\":\"error\",\"operation\":\"{path}\",\"error\":\"405 Method {method} Not Allowed\"}}\n"
+        );
+        assert_eq!(answer.body, expected);
+        assert_eq!(api.operations().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_served_says_what_to_use() {
+        let api = Fixture::new();
+        for route in table()
+            .into_iter()
+            .filter(|route| route.kind == Kind::NotServed)
+        {
+            let answer = api.post(&route.path.replace(['{', '}'], ""), "").await;
+            assert_eq!(answer.status, 501, "{}", route.path);
+            assert!(
+                answer
+                    .body
+                    .starts_with("{\"status\":\"error\",\"operation\":\""),
+                "{}",
+                answer.body
+            );
+        }
+        assert_eq!(api.post("/", "").await.status, 501);
+        let tables = api.get("/backup/tables").await;
+        assert!(tables.body.contains("system.tables"), "{}", tables.body);
+    }
+
+    #[tokio::test]
+    async fn every_route_but_the_probes_asks_for_credentials() {
+        let api = guarded(SecretSource::from("s3cret"));
+        for route in table() {
+            let path = route.path.replace(['{', '}'], "");
+            for method in ["GET", "POST", "DELETE"] {
+                let answer = api.request(method, &path, "").await;
+                let is_probe = route.kind == Kind::Probe;
+                assert_eq!(
+                    answer.status != 401,
+                    is_probe,
+                    "{method} {path}: {}",
+                    answer.status
+                );
+            }
+        }
+        assert_eq!(api.operations().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_rejected_caller_gets_the_known_answer() {
+        let api = guarded(SecretSource::from("s3cret"));
+        let answer = api.get("/backup/list").await;
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (401, "401 Unauthorized\n")
+        );
+        let challenge = "Basic realm=\"Provide username and password\"";
+        assert_eq!(answer.header("www-authenticate"), challenge);
+        assert_eq!(api.get("/backup/list?user=backup&pass=x").await.status, 401);
+        assert_eq!(
+            api.get("/backup/list?user=backup&pass=s3cret").await.status,
+            200
+        );
+        assert_eq!(with_header(&api, "/backup/list").await.status, 200);
+        let created = api
+            .post("/backup/create?name=a&user=backup&pass=s3cret", "")
+            .await;
+        assert_eq!(created.status, 200);
+        assert_eq!(api.only_operation().command, "create a");
+    }
+
+    #[tokio::test]
+    async fn a_rotated_password_file_counts_at_once_and_a_missing_one_lets_nobody_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        std::fs::write(&path, "old\n").unwrap();
+        let api = guarded(SecretSource::File(path.clone()));
+        assert_eq!(with_header(&api, "/backup/list").await.status, 401);
+        std::fs::write(&path, "s3cret\n").unwrap();
+        assert_eq!(with_header(&api, "/backup/list").await.status, 200);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(with_header(&api, "/backup/list").await.status, 500);
+    }
+}

@@ -1,0 +1,246 @@
+//! What the tests of the API share: a real catalog and worker, rows put in directly, requests sent
+//! through the whole router.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tower::ServiceExt;
+
+use super::{ApiState, Credentials, routes};
+use crate::backup::{Backup, BackupKind, BackupName, Origin, Place, Scope};
+use crate::catalog::{self, Catalog, Change, Decision};
+use crate::clickhouse::{self, Client};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::operation::{BackupWork, Limits, Operation, OperationId, Retry, Trigger, Work};
+use crate::schedule::ScheduleName;
+use crate::worker::{self, Context, Worker};
+
+/// A whole API over an empty catalog; nothing runs behind it, so what is submitted stays pending.
+pub(super) struct Fixture {
+    pub(super) state: ApiState,
+    start: Timestamp,
+    router: Router,
+    _dir: tempfile::TempDir,
+}
+
+/// An answer, read to its end.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: String,
+    headers: HeaderMap,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        Self::with_credentials(None)
+    }
+
+    pub(super) fn with_credentials(credentials: Option<Credentials>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let start: Timestamp = "2026-11-22T13:34:53Z".parse().unwrap();
+        let settings = catalog::Settings {
+            dir: dir.path().to_owned(),
+        };
+        let catalog = Catalog::open(&settings).unwrap();
+        let (metrics, clock) = (Metrics::new().unwrap(), Clock::anchored(start));
+        let worker = worker(catalog.clone(), metrics.clone(), clock.clone());
+        let mut state = ApiState::new(catalog, worker, metrics, clock);
+        state.zone = TimeZone::get("Europe/Sofia").unwrap();
+        Self {
+            router: routes::router(state.clone(), credentials),
+            state,
+            start,
+            _dir: dir,
+        }
+    }
+
+    /// The time that the clock showed first.
+    pub(super) fn start(&self) -> Timestamp {
+        self.start
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, "").await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &str) -> Answer {
+        self.request("POST", path, body).await
+    }
+
+    /// As `wget --post-data` and `curl -d` send it.
+    pub(super) async fn form(&self, path: &str, body: &str) -> Answer {
+        let request =
+            Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+        send(
+            &self.router,
+            request.body(Body::from(body.to_owned())).unwrap(),
+        )
+        .await
+    }
+
+    pub(super) async fn request(&self, method: &str, path: &str, body: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        send(
+            &self.router,
+            request.body(Body::from(body.to_owned())).unwrap(),
+        )
+        .await
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        send(&self.router, request).await
+    }
+
+    /// Puts a new operation in as it is, and gives its number.
+    pub(super) async fn put(&self, mut operation: Operation) -> u64 {
+        let decide = move |view: &catalog::View| {
+            operation.number = view.next_number();
+            let answer = operation.number;
+            Decision {
+                changes: vec![Change::PutOperation(Box::new(operation))],
+                answer,
+            }
+        };
+        self.state.catalog.write(decide).await.unwrap()
+    }
+
+    /// Replaces an operation that is there.
+    pub(super) async fn put_again(&self, operation: Operation) {
+        self.change(Change::PutOperation(Box::new(operation))).await;
+    }
+
+    pub(super) async fn put_backup(&self, backup: Backup) {
+        self.change(Change::PutBackup(Box::new(backup))).await;
+    }
+
+    async fn change(&self, change: Change) {
+        let decide = move |_: &catalog::View| Decision {
+            changes: vec![change],
+            answer: (),
+        };
+        self.state.catalog.write(decide).await.unwrap();
+    }
+
+    pub(super) fn operations(&self) -> Vec<Arc<Operation>> {
+        self.state.catalog.view().operations().cloned().collect()
+    }
+
+    pub(super) fn only_operation(&self) -> Arc<Operation> {
+        let operations = self.operations();
+        assert_eq!(operations.len(), 1);
+        operations[0].clone()
+    }
+}
+
+/// Sends a request through a router.
+pub(super) async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, 16 * 1024 * 1024).await.unwrap();
+    Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: String::from_utf8(bytes.to_vec()).unwrap(),
+    }
+}
+
+/// A pending backup operation of this name.
+pub(super) fn operation(name: &str, scheduled: bool, asked: Timestamp) -> Operation {
+    let schedule = ScheduleName::try_from("daily".to_owned()).unwrap();
+    let trigger = if scheduled {
+        Trigger::Schedule {
+            schedule,
+            slot: asked,
+        }
+    } else {
+        Trigger::Client
+    };
+    let work = Work::Backup(BackupWork {
+        name: BackupName::parse(name).unwrap(),
+        scope: Scope::everything(),
+        base: None,
+    });
+    let limits = Limits {
+        timeout: Duration::from_secs(14_400),
+        deadline: None,
+        unreachable: Duration::from_secs(300),
+        cancel: Duration::from_secs(600),
+        retry: Retry {
+            attempts: 1,
+            delay: Duration::ZERO,
+        },
+    };
+    let command = format!("create {name}");
+    Operation::new(
+        OperationId::of_client(),
+        trigger,
+        work,
+        command,
+        limits,
+        asked,
+    )
+}
+
+/// A backup that exists.
+pub(super) fn backup(name: &str, created: &str, bytes_written: u64, base: Option<&str>) -> Backup {
+    let name = BackupName::parse(name).unwrap();
+    Backup {
+        asked_name: name.clone(),
+        name,
+        place: Place::Disk("s3_backup".to_owned()),
+        operation: OperationId::of_client().as_uuid(),
+        number: 0,
+        attempt: "backupd:client:x:1".to_owned(),
+        origin: Origin::Client,
+        kind: if base.is_some() {
+            BackupKind::Incremental
+        } else {
+            BackupKind::Full
+        },
+        base: base.map(|base| BackupName::parse(base).unwrap()),
+        created_at: created.parse().unwrap(),
+        bytes: bytes_written * 2,
+        bytes_written,
+        files: 3,
+        tables: Some(1),
+    }
+}
+
+/// A worker whose ClickHouse nobody ever asks.
+fn worker(catalog: Catalog, metrics: Metrics, clock: Clock) -> Worker {
+    let client = Client::new(clickhouse::Settings {
+        url: "http://127.0.0.1:1".to_owned(),
+        user: "default".to_owned(),
+        password: None,
+        verify_certificate: true,
+    });
+    Worker::new(Context {
+        catalog,
+        client: client.unwrap(),
+        clock,
+        metrics,
+        place: Place::Disk("s3_backup".to_owned()),
+        settings: worker::Settings {
+            timeout: Duration::from_secs(14_400),
+            client_deadline: Duration::from_secs(300),
+            cancel_limit: Duration::from_secs(600),
+        },
+        allow_parallel: false,
+        skip_tables: Vec::new(),
+        live: worker::Live::default(),
+    })
+}

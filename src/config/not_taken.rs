@@ -1,0 +1,97 @@
+//! Variables of the server we replace that are not taken, where silence would mislead.
+
+use std::collections::BTreeMap;
+
+/// Variables, and what to write instead.
+const NOT_TAKEN: [(&[&str], &str); 10] = [
+    (
+        &["CLICKHOUSE_BACKUP_CONFIG"],
+        "that YAML file is not read; docs/migration.md says what to write for its keys",
+    ),
+    (
+        &["REMOTE_STORAGE"],
+        "backups go where destination.disk or destination.collection says",
+    ),
+    (
+        &[
+            "S3_BUCKET",
+            "S3_PATH",
+            "S3_ENDPOINT",
+            "S3_REGION",
+            "S3_ACCESS_KEY",
+            "S3_SECRET_KEY",
+        ],
+        "write destination.url and destination.s3.*",
+    ),
+    (
+        &["BACKUPS_TO_KEEP_REMOTE"],
+        "there is one place and one policy: write [retention]",
+    ),
+    (
+        &[
+            "WATCH_INTERVAL",
+            "FULL_INTERVAL",
+            "WATCH_SCHEDULES",
+            "WATCH_BACKUP_NAME_TEMPLATE",
+            "WATCH_IS_MAIN_PROCESS",
+        ],
+        "write [schedules.<name>]",
+    ),
+    (
+        &[
+            "CLICKHOUSE_TLS_CA",
+            "CLICKHOUSE_TLS_CERT",
+            "CLICKHOUSE_TLS_KEY",
+        ],
+        "only certificates that the system trusts are accepted; clickhouse.verify_certificate = false accepts any",
+    ),
+    (
+        &[
+            "CLICKHOUSE_SKIP_TABLE_ENGINES",
+            "CLICKHOUSE_SKIP_DISKS",
+            "CLICKHOUSE_SKIP_DISK_TYPES",
+        ],
+        "name the tables in exclude_tables of the schedule",
+    ),
+    (
+        &[
+            "CLICKHOUSE_USE_EMBEDDED_BACKUP_RESTORE_CLUSTER",
+            "RESTORE_SCHEMA_ON_CLUSTER",
+            "SHARDED_OPERATION_MODE",
+        ],
+        "one daemon backs up one server",
+    ),
+    (
+        &["RBAC_BACKUP_ALWAYS"],
+        "write access = true in the schedule",
+    ),
+    (
+        &["API_CREATE_INTEGRATION_TABLES"],
+        "no tables are created in the server; use the API",
+    ),
+];
+
+/// Values that ask for nothing.
+const IDLE: [&str; 6] = ["", "0", "none", "false", "False", "FALSE"];
+
+/// Every variable of the table.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NOT_TAKEN
+        .iter()
+        .flat_map(|(names, _)| names.iter().copied())
+}
+
+/// One warning for each group of which something is set.
+pub fn warnings(variables: &BTreeMap<String, String>) -> Vec<String> {
+    let asks = |name: &str| {
+        variables
+            .get(name)
+            .is_some_and(|value| !IDLE.contains(&value.as_str()))
+    };
+    let groups = NOT_TAKEN.iter().filter_map(|(names, instead)| {
+        let set: Vec<&str> = names.iter().copied().filter(|name| asks(name)).collect();
+        let verb = if set.len() == 1 { "is" } else { "are" };
+        (!set.is_empty()).then(|| format!("{} {verb} not taken: {instead}", set.join(", ")))
+    });
+    groups.collect()
+}

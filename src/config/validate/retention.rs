@@ -1,0 +1,92 @@
+//! `[retention]`, `[retention.manual]` and `[schedules.<name>.retention]`.
+
+use std::time::Duration;
+
+use super::Check;
+use crate::config::Retention;
+use crate::config::keys::POLICY_KEYS;
+use crate::retention::Policy;
+use crate::schedule::ScheduleName;
+
+/// Most backups that a rule may keep.
+const KEPT_MAX: u32 = 100_000;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const CENTURY: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
+impl Check<'_> {
+    pub(super) fn retention(&mut self) -> Retention {
+        let mut retention = Retention {
+            global: self.policy("retention", false),
+            manual: self.policy("retention.manual", true),
+            include_foreign: self.flag("retention.include_foreign"),
+            sweep_broken: self.flag("retention.sweep_broken"),
+            ..Retention::default()
+        };
+        for name in self.values.schedules() {
+            let policy = self.policy(&format!("schedules.{name}.retention"), true);
+            if let (Some(policy), Ok(name)) = (policy, ScheduleName::try_from(name)) {
+                retention.schedules.insert(name, policy);
+            }
+        }
+        self.relations(&retention);
+        retention
+    }
+
+    /// The policy of a section. Where `rules_required`, a section without rules is refused: it would
+    /// read as "keep nothing".
+    fn policy(&mut self, section: &str, rules_required: bool) -> Option<Policy> {
+        let at = |key: &str| format!("{section}.{key}");
+        let policy = Policy {
+            keep_last: self.count(&at("keep_last"), 1..=KEPT_MAX),
+            keep_within: self.duration(&at("keep_within"), MINUTE..=CENTURY),
+            keep_daily: self.count(&at("keep_daily"), 1..=KEPT_MAX),
+            keep_weekly: self.count(&at("keep_weekly"), 1..=KEPT_MAX),
+            keep_monthly: self.count(&at("keep_monthly"), 1..=KEPT_MAX),
+            keep_yearly: self.count(&at("keep_yearly"), 1..=KEPT_MAX),
+            min_keep: self.count(&at("min_keep"), 1..=KEPT_MAX),
+        };
+        let any_given = POLICY_KEYS.iter().any(|key| self.is_given(&at(key)));
+        if rules_required
+            && self.values.has_section(section)
+            && !any_given
+            && !self.values.is_broken(section)
+        {
+            self.refuse(
+                section,
+                "there is no rule in it",
+                "write keep_last = 14, or leave the section out",
+            );
+        }
+        (!policy.is_empty()).then_some(policy)
+    }
+
+    fn relations(&mut self, retention: &Retention) {
+        let any_given = POLICY_KEYS
+            .iter()
+            .any(|key| self.is_given(&format!("retention.{key}")));
+        let broken = self.values.is_broken("retention");
+        if any_given || broken {
+            return;
+        }
+        if retention.include_foreign {
+            self.refuse(
+                "retention.include_foreign",
+                "there is no rule to judge foreign backups by",
+                "add keep_last = 14 or another rule to [retention]",
+            );
+        } else if self.values.has_section("retention")
+            && !self.values.has_section("retention.manual")
+            && !retention.sweep_broken
+        {
+            let remedy = "write keep_last = 14, or leave the section out to keep every backup";
+            self.refuse(
+                "retention",
+                "the section is empty; does it mean to keep all or nothing?",
+                remedy,
+            );
+        } else {
+            self.warn("retention: there is no rule in [retention], so every backup is kept for ever except where a section of its own says otherwise");
+        }
+    }
+}

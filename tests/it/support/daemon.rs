@@ -1,0 +1,179 @@
+//! A daemon inside the test, and requests to it.
+
+use clickhouse_backupd::clock::Clock;
+use clickhouse_backupd::config::{self, Config, Source};
+use clickhouse_backupd::daemon::{Daemon, Options};
+use clickhouse_backupd::worker::Worker;
+use jiff::Timestamp;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::eventually;
+
+/// A running daemon.
+pub struct TestDaemon {
+    pub url: String,
+    pub worker: Worker,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// A folder for the file and the state of a daemon, which survives its restarts.
+pub struct Home {
+    pub dir: TempDir,
+}
+
+/// A row of `/backup/actions` or `/backup/status`.
+pub type Row = Value;
+
+impl Home {
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn file(&self) -> std::path::PathBuf {
+        self.dir.path().join("config.toml")
+    }
+
+    /// Writes the configuration: the parts every daemon needs, and `rest`.
+    pub fn write(&self, clickhouse: &str, rest: &str) {
+        let disk = std::env::var("CLICKHOUSE_DISK").unwrap_or_else(|_| "s3_backup".to_owned());
+        self.write_to(clickhouse, &format!("destination.disk = \"{disk}\""), rest);
+    }
+
+    /// The same, with another destination.
+    pub fn write_to(&self, clickhouse: &str, destination: &str, rest: &str) {
+        std::fs::write(self.file(), self.text(clickhouse, destination, rest)).unwrap();
+    }
+
+    /// The text of a configuration.
+    pub fn text(&self, clickhouse: &str, destination: &str, rest: &str) -> String {
+        let state = self.state().display().to_string();
+        format!(
+            "clickhouse.url = \"{clickhouse}\"\nstate.dir = \"{state}\"\napi.listen = \"127.0.0.1:0\"\n{destination}\n{rest}\n"
+        )
+    }
+
+    pub fn state(&self) -> std::path::PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub fn source(&self) -> Source {
+        Source {
+            file: Some(self.file()),
+            environment: Vec::new(),
+        }
+    }
+
+    pub fn config(&self, now: Timestamp) -> Config {
+        config::load(&self.source(), now)
+            .unwrap_or_else(|errors| panic!("{errors}"))
+            .config
+    }
+
+    /// A daemon with the system's clock and timer, which reads its file again.
+    pub async fn start(&self) -> TestDaemon {
+        let source = Some(self.source());
+        self.start_with(Options {
+            clock: Clock::System,
+            source,
+            with_timer: true,
+        })
+        .await
+    }
+
+    pub async fn start_with(&self, options: Options) -> TestDaemon {
+        let daemon = Daemon::build(self.config(options.clock.now()), options).unwrap();
+        let (url, worker) = (format!("http://{}", daemon.address()), daemon.worker());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(daemon.run(stop.clone()));
+        TestDaemon {
+            url,
+            worker,
+            stop,
+            task,
+        }
+    }
+}
+
+impl TestDaemon {
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        answer(reqwest::Client::new().get(format!("{}{path}", self.url))).await
+    }
+
+    pub async fn post(&self, path: &str) -> (u16, String) {
+        answer(reqwest::Client::new().post(format!("{}{path}", self.url))).await
+    }
+
+    /// Posts, and gives the id of the acknowledged operation.
+    pub async fn begin(&self, path: &str) -> String {
+        let (status, body) = self.post(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        let row: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(row["status"], "acknowledged", "{body}");
+        row["operation_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Posts, and waits until the operation ended.
+    pub async fn done(&self, path: &str) -> Row {
+        let id = self.begin(path).await;
+        self.ended(&id).await
+    }
+
+    /// Posts, waits, and expects a success.
+    pub async fn succeeds(&self, path: &str) -> Row {
+        let row = self.done(path).await;
+        assert_eq!(row["status"], "success", "{path}: {row}");
+        row
+    }
+
+    /// Posts, waits, and expects a failure; gives its text.
+    pub async fn fails(&self, path: &str) -> String {
+        let row = self.done(path).await;
+        assert_eq!(row["status"], "error", "{path}: {row}");
+        row["error"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until an operation is not in progress any more.
+    pub async fn ended(&self, id: &str) -> Row {
+        eventually(&format!("the end of {id}"), || async {
+            let (_, body) = self.get(&format!("/backup/status?operationid={id}")).await;
+            let row: Value = serde_json::from_str(&body).ok()?;
+            (row["status"] != "in progress").then_some(row)
+        })
+        .await
+    }
+
+    /// The rows of a list.
+    pub async fn rows(&self, path: &str) -> Vec<Row> {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Names in `/backup/list`.
+    pub async fn names(&self) -> Vec<String> {
+        self.rows("/backup/list")
+            .await
+            .iter()
+            .map(|row| row["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Ends it as SIGTERM does.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}

@@ -1,0 +1,121 @@
+//! The requests of the `clickhouse` crate against the engine's HTTP interface.
+
+use clickhouse_backupd::clickhouse::{Client, Error, Settings};
+use clickhouse_backupd::secret::SecretSource;
+
+use crate::support::engine::{self, Engine};
+
+fn settings(url: &str) -> Settings {
+    Settings {
+        url: url.to_owned(),
+        user: "default".into(),
+        password: None,
+        verify_certificate: true,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_crates_requests_are_answered_as_clickhouse_answers() {
+    let engine = engine::shared().await;
+    let answer = engine.request("SELECT 1 AS x FORMAT JSONEachRow").await;
+    assert_eq!(answer.status(), 200);
+    for header in [
+        "x-clickhouse-query-id",
+        "x-clickhouse-format",
+        "x-clickhouse-summary",
+    ] {
+        assert!(
+            answer.headers().contains_key(header),
+            "{header}: {:?}",
+            answer.headers()
+        );
+    }
+    assert_eq!(answer.text().await.unwrap(), "{\"x\":1}\n");
+
+    for (statement, status, code) in [
+        ("SELEC 1", 400, "62"),
+        ("SELECT * FROM nope.nope", 404, "81"),
+        ("SELECT * FROM nope", 404, "60"),
+    ] {
+        let answer = engine.request(statement).await;
+        assert_eq!(answer.status(), status, "{statement}");
+        assert_eq!(
+            answer.headers()["x-clickhouse-exception-code"],
+            code,
+            "{statement}"
+        );
+        assert!(
+            answer
+                .text()
+                .await
+                .unwrap()
+                .starts_with(&format!("Code: {code}. ")),
+            "{statement}"
+        );
+    }
+
+    let client = clickhouse::Client::default().with_url(&engine.url);
+    let row: (u64, String) = client
+        .query("SELECT toUInt64(7), ?")
+        .bind("it's")
+        .fetch_one()
+        .await
+        .unwrap();
+    assert_eq!(row, (7, "it's".to_owned()));
+    let shown: String = client
+        .query("SELECT {x:String}")
+        .param("x", "a`b'c")
+        .fetch_one()
+        .await
+        .unwrap();
+    assert_eq!(shown, "a`b'c");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_tells_the_server_even_where_nothing_runs() {
+    let engine = engine::shared().await;
+    let client = Client::new(settings(&engine.url)).unwrap();
+    let (look, _) = client.adoptable().await.unwrap();
+    assert_eq!(look.server, client.server().await.unwrap());
+    let refused = client.execute("BACKUP").await.unwrap_err();
+    assert!(
+        matches!(refused, Error::Refused { code: 62, .. }),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_denied_and_a_rotated_one_is_read_again() {
+    if engine::is_foreign() {
+        return;
+    }
+    let engine = Engine::start(&["--password", "right"]).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "wrong").unwrap();
+    let password = Some(SecretSource::File(file.path().to_owned()));
+    let client = Client::new(Settings {
+        password,
+        ..settings(&engine.url)
+    })
+    .unwrap();
+    let error = client.server().await.unwrap_err();
+    assert!(matches!(error, Error::Refused { code: 516, .. }), "{error}");
+    assert!(
+        !format!("{error} {client:?}").contains("wrong\""),
+        "secrets never print"
+    );
+    std::fs::write(file.path(), "right\n").unwrap();
+    client.server().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_is_told_with_its_cause() {
+    let client = Client::new(settings("http://127.0.0.1:1")).unwrap();
+    let error = client.server().await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::Unreachable { .. }), "{text}");
+    assert!(
+        text.contains("http://127.0.0.1:1") && text.contains("refused"),
+        "{text}"
+    );
+}
