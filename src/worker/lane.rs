@@ -78,14 +78,13 @@ fn out_of_time(operation: &Operation, now: Timestamp) -> Option<Failure> {
 }
 
 /// How long to sleep, if nothing wakes us before.
-pub(super) fn pause(view: &View, answered: bool, now: Timestamp) -> Duration {
+pub(super) fn pause(view: &View, now: Timestamp) -> Duration {
     let looks = active(view).into_iter().filter_map(|operation| {
         let began = operation
             .attempt()?
             .started_at
             .max(operation.cancel_asked_at.unwrap_or(Timestamp::MIN));
-        let next = (elapsed(began, now) / LOOK_FRACTION).clamp(LOOK_MIN, LOOK_MAX);
-        Some(if answered { next } else { LOOK_MAX })
+        Some((elapsed(began, now) / LOOK_FRACTION).clamp(LOOK_MIN, LOOK_MAX))
     });
     let waits = view
         .unfinished()

@@ -19,8 +19,10 @@ use crate::operation::{
 };
 use crate::schedule::SkipReason;
 
-/// Wait between two tries while ClickHouse does not answer.
-const UNREACHABLE_RETRY: Duration = Duration::from_secs(2);
+/// Wait after the first try that ClickHouse did not answer; each further one doubles it.
+const UNREACHABLE_RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest wait between two tries while ClickHouse does not answer.
+const UNREACHABLE_RETRY_MAX: Duration = Duration::from_secs(15);
 /// Wait after the catalog could not be written (a full disk, say).
 const CATALOG_RETRY: Duration = Duration::from_secs(5);
 /// Wait between two `KILL QUERY` for the same attempt.
@@ -31,8 +33,9 @@ const KILL_AGAIN: Duration = Duration::from_secs(5);
 struct Memory {
     adopted: bool,
     killed_at: HashMap<OperationId, Instant>,
-    was_unreachable: bool,
-    /// Nothing is begun before this: ClickHouse did not answer just now.
+    /// Tries in a row that ClickHouse did not answer.
+    unanswered: u32,
+    /// Nothing is asked before this: ClickHouse did not answer just now.
     quiet_until: Option<Instant>,
 }
 
@@ -60,15 +63,18 @@ impl Worker {
 
     /// One round; gives the longest time to sleep before the next.
     async fn round(&self, memory: &mut Memory) -> Result<Duration, JournalError> {
-        if !memory.adopted {
+        let quiet = memory
+            .quiet_until
+            .is_some_and(|until| Instant::now() < until);
+        if !quiet && !memory.adopted {
             memory.adopted = self.told(memory, self.adopt().await);
             self.0.live.set_looked();
         }
         let active = lane::active(&self.0.catalog.view());
-        if memory.adopted && !active.is_empty() {
-            self.watch(memory, &active).await?;
-        } else {
+        if active.is_empty() {
             self.0.live.set_progress(HashMap::new());
+        } else if !quiet && memory.adopted {
+            self.watch(memory, &active).await?;
         }
         let now = self.0.clock.now();
         for (operation, failure) in lane::expired(&self.0.catalog.view(), now) {
@@ -86,15 +92,12 @@ impl Worker {
                 self.begin(memory, &operation).await?;
             }
         }
-        let pause = lane::pause(
-            &self.0.catalog.view(),
-            !memory.was_unreachable,
-            self.0.clock.now(),
-        );
+        let pause = lane::pause(&self.0.catalog.view(), self.0.clock.now());
+        // While it is quiet nothing is asked, and once it is over only what there is to ask counts.
         let quiet = memory
             .quiet_until
             .map(|until| until.saturating_duration_since(Instant::now()));
-        Ok(quiet.map_or(pause, |quiet| pause.min(quiet)))
+        Ok(quiet.filter(|quiet| !quiet.is_zero()).unwrap_or(pause))
     }
 
     /// Looks at everything that may be at work: one query.
@@ -387,16 +390,20 @@ impl Worker {
     /// Takes note of whether ClickHouse answered; logs the beginning and the end of an outage, not
     /// each of its looks.
     fn told(&self, memory: &mut Memory, answer: Result<(), String>) -> bool {
-        match &answer {
-            Err(error) if !memory.was_unreachable => tracing::warn!("{error}"),
-            Ok(()) if memory.was_unreachable => {
-                tracing::info!("ClickHouse at {} answers again", self.0.client.url())
+        let Err(error) = answer else {
+            if memory.unanswered > 0 {
+                tracing::info!("ClickHouse at {} answers again", self.0.client.url());
             }
-            _ => {}
+            (memory.unanswered, memory.quiet_until) = (0, None);
+            return true;
+        };
+        if memory.unanswered == 0 {
+            tracing::warn!("{error}");
         }
-        memory.was_unreachable = answer.is_err();
-        memory.quiet_until = answer.is_err().then(|| Instant::now() + UNREACHABLE_RETRY);
-        answer.is_ok()
+        let doubled = UNREACHABLE_RETRY_MIN.saturating_mul(1 << memory.unanswered.min(10));
+        memory.unanswered = memory.unanswered.saturating_add(1);
+        memory.quiet_until = Some(Instant::now() + doubled.min(UNREACHABLE_RETRY_MAX));
+        false
     }
 }
 

@@ -82,18 +82,17 @@ impl Worker {
     ) -> Result<BTreeMap<ScheduleName, Timestamp>, CatalogError> {
         let now = self.0.clock.now();
         let worker = self.0.settings.clone();
-        let decide = move |view: &View| {
-            let mut pass = Pass::default();
-            let mut number = view.next_number();
-            for schedule in schedules.values() {
-                number = pass.schedule(view, schedule, &worker, number, now);
-            }
-            Decision {
-                changes: std::mem::take(&mut pass.changes),
-                answer: pass,
-            }
-        };
-        let pass = self.0.catalog.write(decide).await?;
+        let mut pass = Pass::over(&self.0.catalog.view(), &schedules, &worker, now);
+        if !pass.changes.is_empty() {
+            let decide = move |view: &View| {
+                let mut pass = Pass::over(view, &schedules, &worker, now);
+                Decision {
+                    changes: std::mem::take(&mut pass.changes),
+                    answer: pass,
+                }
+            };
+            pass = self.0.catalog.write(decide).await?;
+        }
         for warning in pass.warnings {
             tracing::warn!("{warning}");
         }
@@ -105,6 +104,16 @@ impl Worker {
 }
 
 impl Pass {
+    /// Decides on every schedule.
+    fn over(view: &View, schedules: &Schedules, worker: &super::Settings, now: Timestamp) -> Self {
+        let mut pass = Self::default();
+        let mut number = view.next_number();
+        for schedule in schedules.values() {
+            number = pass.schedule(view, schedule, worker, number, now);
+        }
+        pass
+    }
+
     /// Decides on one schedule; gives the next free operation number.
     fn schedule(
         &mut self,

@@ -80,12 +80,12 @@ fn kind(operation: &Operation) -> Option<FailureKind> {
     operation.failure.as_ref().map(|failure| failure.kind)
 }
 
-/// Forty nights around each change of the clock: every night once, under its own date.
+/// Ten nights around each change of the clock: every night once, under its own date.
 #[tokio::test(start_paused = true)]
 async fn every_night_is_backed_up_once_across_clock_changes() {
     for (start, end, first) in [
-        ("2027-03-08T12:00:00Z", "2027-04-17T12:00:00Z", "2027-03-09"),
-        ("2026-10-05T12:00:00Z", "2026-11-14T12:00:00Z", "2026-10-06"),
+        ("2027-03-23T12:00:00Z", "2027-04-02T12:00:00Z", "2027-03-24"),
+        ("2026-10-20T12:00:00Z", "2026-10-30T12:00:00Z", "2026-10-21"),
     ] {
         let simulation = Simulation::start(start, &DAILY.replace("0 2 *", "30 3 *")).await;
         simulation.until(end).await;
@@ -96,9 +96,9 @@ async fn every_night_is_backed_up_once_across_clock_changes() {
             assert_eq!((name, state), (date.to_string(), State::Succeeded));
             date = date.tomorrow().unwrap();
         }
-        assert_eq!(view.operations().count(), 40);
+        assert_eq!(view.operations().count(), 10);
         assert!(
-            made.len() == 40 && made.values().all(|times| *times == 1),
+            made.len() == 10 && made.values().all(|times| *times == 1),
             "{made:?}"
         );
     }
