@@ -118,7 +118,10 @@ impl Catalog {
             let decision = decide(&current);
             if !decision.changes.is_empty() {
                 let next = current.after(&decision.changes);
-                store.commit(&decision.changes, &current.forgotten(&next))?;
+                store.commit(
+                    &decision.changes,
+                    &current.forgotten(&decision.changes, &next),
+                )?;
                 this.view.send_replace(Arc::new(next));
             }
             Ok(decision.answer)

@@ -30,7 +30,7 @@ const NEXT_MAX: u16 = 1_000;
     arg_required_else_help = false
 )]
 pub struct Arguments {
-    /// The configuration file (default: BACKUPD_CONFIG, else /etc/clickhouse-backupd/config.toml).
+    /// The configuration file (default: `BACKUPD_CONFIG`, else /etc/clickhouse-backupd/config.toml).
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -152,9 +152,9 @@ fn start_log(settings: &LogSettings) -> anyhow::Result<()> {
         LogFormat::Auto => !std::io::IsTerminal::is_terminal(&std::io::stdout()),
     };
     if json {
-        lines.json().flatten_event(true).init()
+        lines.json().flatten_event(true).init();
     } else {
-        lines.with_ansi(colours()).init()
+        lines.with_ansi(colours()).init();
     }
     Ok(())
 }

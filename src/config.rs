@@ -193,7 +193,7 @@ impl Config {
         let has_policy = retention.global.is_some()
             || retention.manual.is_some()
             || !retention.schedules.is_empty();
-        let policy = has_policy.then(|| "retention: this version removes nothing: every backup is kept, whatever the policy says");
+        let policy = has_policy.then_some("retention: this version removes nothing: every backup is kept, whatever the policy says");
         let view = self.destination.view.as_ref().map(|_| {
             "destination.url: this version does not read the destination itself: backups are known from its own catalog, so state.dir must survive restarts"
         });

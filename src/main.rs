@@ -11,8 +11,24 @@ fn main() -> ExitCode {
     match cli::run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("clickhouse-backupd: {error:#}");
+            eprintln!("clickhouse-backupd: {}", told_once(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The whole chain of causes, without those that the text before has told already.
+fn told_once(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |text, cause| {
+            if text.is_empty() {
+                cause
+            } else if text.contains(&cause) {
+                text
+            } else {
+                format!("{text}: {cause}")
+            }
+        })
 }

@@ -157,7 +157,7 @@ mod tests {
     #[case("-rf", "-rf")]
     #[case("a/b", "a/b")]
     #[case("a b", "a b")]
-    #[case("a'b", "a\\'b")]
+    #[case("a'b", "a'b")]
     #[case("a\nb\x1b[31m", "a\\nb\\u{1b}[31m")]
     #[case("архив", "архив")]
     fn refuses_names_and_says_which(#[case] name: &str, #[case] part: &str) {

@@ -98,11 +98,14 @@ impl View {
             .map_or(1, |(number, _)| number + 1)
     }
 
-    /// Numbers of the operations that are in this view and no longer in the next.
-    pub(super) fn forgotten(&self, next: &Self) -> Vec<u64> {
-        self.operations
-            .keys()
-            .filter(|number| !next.operations.contains_key(number))
+    /// Numbers of the operations that were here or in `changes`, and are not in the next view.
+    pub(super) fn forgotten(&self, changes: &[Change], next: &Self) -> Vec<u64> {
+        let written = changes.iter().filter_map(|change| match change {
+            Change::PutOperation(operation) => Some(&operation.number),
+            _ => None,
+        });
+        let all = self.operations.keys().chain(written);
+        all.filter(|number| !next.operations.contains_key(number))
             .copied()
             .collect()
     }

@@ -300,7 +300,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use rstest::rstest;
-    use std::time::Instant;
 
     const FROM: &str = "2026-11-22T10:00:00Z";
 
@@ -508,10 +507,7 @@ mod tests {
                 )
             })
             .collect();
-        let started = Instant::now();
         assert_eq!(find(&schedules), None);
-        // Debug builds on a slow machine take about two seconds.
-        assert!(started.elapsed().as_secs() < 30);
     }
 
     proptest! {

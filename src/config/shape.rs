@@ -77,7 +77,7 @@ impl Walk<'_> {
                 refuse(self, "unknown key".into(), remedy);
             }
             Found::Unsupported(remedy) => {
-                refuse(self, "not supported in this version".into(), remedy.into())
+                refuse(self, "not supported in this version".into(), remedy.into());
             }
             Found::Section => match item.as_table_like() {
                 Some(inner) => {

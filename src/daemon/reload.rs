@@ -22,6 +22,15 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// A network file system gives no events, so the file is also read now and then.
 const READ_AGAIN: Duration = Duration::from_secs(30);
 
+/// When the file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Once more at the start, which is worth a word only where it differs.
+    AtStart,
+    /// Because it changed, or somebody asked for it.
+    Later,
+}
+
 /// The loop that keeps the configuration in use equal to the file.
 #[derive(Debug)]
 pub(super) struct Reload {
@@ -50,6 +59,8 @@ impl Reload {
             }
         };
         let mut last = self.bytes().await;
+        // The file may have changed between its reading at start and now.
+        self.reload(Asked::AtStart).await;
         loop {
             let asked = tokio::select! {
                 () = stop.cancelled() => return,
@@ -63,7 +74,7 @@ impl Reload {
             let now = self.bytes().await;
             if asked || now != last {
                 last = now;
-                self.reload().await;
+                self.reload(Asked::Later).await;
             }
         }
     }
@@ -73,7 +84,7 @@ impl Reload {
         tokio::fs::read(self.source.file.as_ref()?).await.ok()
     }
 
-    async fn reload(&mut self) {
+    async fn reload(&mut self, asked: Asked) {
         let (source, now) = (self.source.clone(), self.clock.now());
         let loaded = match tokio::task::spawn_blocking(move || config::load(&source, now)).await {
             Ok(Ok(loaded)) => loaded,
@@ -90,6 +101,9 @@ impl Reload {
             }
         };
         self.metrics.config_loaded(now);
+        if asked == Asked::AtStart && loaded.config == self.current {
+            return;
+        }
         for section in self.current.restart_sections(&loaded.config) {
             tracing::warn!(
                 "[{section}] changed in the configuration; that takes a restart to come into effect"

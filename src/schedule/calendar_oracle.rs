@@ -5,7 +5,6 @@
 //! instants come from walking minutes.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use jiff::civil::{Date, DateTime, date};
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -158,7 +157,7 @@ fn field(min: i8, max: i8) -> BoxedStrategy<Field> {
     let all: BTreeSet<i8> = (min..=max).collect();
     let star = Field {
         text: "*".into(),
-        values: all.clone(),
+        values: all,
     };
     let step = (1..max - min).prop_map(move |step| Field {
         text: format!("*/{step}"),
@@ -483,12 +482,10 @@ fn fractions_of_a_second_do_not_matter() {
 #[case("0 0 31 4,6,9,11 *")]
 #[case("0 0 30,31 2 *")]
 #[case("0 0 30 2 +MON")]
-fn impossible_dates_are_refused_quickly(#[case] cron: &str) {
-    let started = Instant::now();
+fn impossible_dates_are_refused(#[case] cron: &str) {
     let error = Calendar::parse(cron, "UTC").unwrap_err();
     assert!(matches!(error, CalendarError::NeverDue { .. }));
     assert!(error.to_string().contains(cron));
-    assert!(started.elapsed().as_millis() < 500);
 }
 
 #[rstest]

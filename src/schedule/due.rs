@@ -250,7 +250,6 @@ mod tests {
     #[test]
     fn a_year_of_every_second_stays_bounded() {
         let calendar = Calendar::parse("* * * * * *", "Europe/Sofia").unwrap();
-        let started = std::time::Instant::now();
         let now = at("2026-11-22T00:00:00.5Z");
         let due = due(
             &calendar,
@@ -267,8 +266,6 @@ mod tests {
             SKIPPED_SLOTS_COUNTED_MAX - SKIPPED_SLOTS_RECORDED_MAX
         );
         assert!(due.skipped_uncounted);
-        // Far above what it takes, far below what 31 million slots would take.
-        assert!(started.elapsed().as_secs() < 10);
     }
 
     #[test]

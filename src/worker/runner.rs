@@ -371,7 +371,7 @@ impl Worker {
         }
         let now = self.0.clock.now();
         self.amend(operation.id, move |operation| {
-            operation.unreachable_since = Some(now)
+            operation.unreachable_since = Some(now);
         })
         .await
     }

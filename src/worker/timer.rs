@@ -31,11 +31,22 @@ pub(super) struct Timer {
 
 #[derive(Debug)]
 struct Running {
-    orders: mpsc::Sender<(ScheduleName, Timestamp)>,
+    orders: mpsc::Sender<Order>,
     wakes: mpsc::Receiver<(ScheduleName, Timestamp)>,
     armed: BTreeMap<ScheduleName, Timestamp>,
+    announced: BTreeMap<ScheduleName, Timestamp>,
     unannounced: BTreeMap<ScheduleName, Timestamp>,
     metrics: Metrics,
+}
+
+/// A job to be set.
+#[derive(Debug)]
+struct Order {
+    schedule: ScheduleName,
+    at: Timestamp,
+    /// Whether the job before it is still to come, and must not: the schedule was changed. One whose
+    /// time has come is left to announce itself, up to half a second late.
+    replaces: bool,
 }
 
 impl Timer {
@@ -73,11 +84,15 @@ impl Timer {
             if before == Some(*at) {
                 continue;
             }
-            if let Some(passed) = before.filter(|before| *before <= now) {
-                running.unannounced.insert(schedule.clone(), passed);
-            }
+            let is_coming = before.is_some_and(|before| before > now);
+            running.note_passed(schedule, before.filter(|before| *before <= now));
             // A full queue is no harm: the loop's own sleep wakes it as well.
-            let _ = running.orders.try_send((schedule.clone(), *at));
+            let order = Order {
+                schedule: schedule.clone(),
+                at: *at,
+                replaces: is_coming,
+            };
+            let _ = running.orders.try_send(order);
         }
     }
 
@@ -88,13 +103,10 @@ impl Timer {
         };
         match running.wakes.recv().await {
             Some((schedule, at)) => {
-                if running
+                running
                     .unannounced
-                    .get(&schedule)
-                    .is_some_and(|slot| *slot <= at)
-                {
-                    running.unannounced.remove(&schedule);
-                }
+                    .retain(|waiting, slot| *waiting != schedule || *slot > at);
+                running.announced.insert(schedule, at);
             }
             None => std::future::pending().await,
         }
@@ -102,6 +114,14 @@ impl Timer {
 }
 
 impl Running {
+    /// The loop went on from a slot: either the timer announced it before, or it still has to.
+    fn note_passed(&mut self, schedule: &ScheduleName, passed: Option<Timestamp>) {
+        let Some(passed) = passed else { return };
+        if self.announced.get(schedule).is_none_or(|at| *at < passed) {
+            self.unannounced.entry(schedule.clone()).or_insert(passed);
+        }
+    }
+
     fn count_missed(&mut self, now: Timestamp) {
         let metrics = &self.metrics;
         self.unannounced.retain(|schedule, slot| {
@@ -125,6 +145,7 @@ async fn started(metrics: Metrics) -> Result<Running, JobSchedulerError> {
         orders,
         wakes,
         armed: BTreeMap::new(),
+        announced: BTreeMap::new(),
         unannounced: BTreeMap::new(),
         metrics,
     })
@@ -133,21 +154,26 @@ async fn started(metrics: Metrics) -> Result<Running, JobSchedulerError> {
 /// The one task that talks to the scheduler; it ends with the timer.
 async fn keep_jobs(
     mut scheduler: JobScheduler,
-    mut orders: mpsc::Receiver<(ScheduleName, Timestamp)>,
+    mut orders: mpsc::Receiver<Order>,
     wake: mpsc::Sender<(ScheduleName, Timestamp)>,
 ) {
     let mut jobs: BTreeMap<ScheduleName, Uuid> = BTreeMap::new();
-    while let Some((schedule, at)) = orders.recv().await {
-        if let Some(old) = jobs.remove(&schedule) {
+    while let Some(Order {
+        schedule,
+        at,
+        replaces,
+    }) = orders.recv().await
+    {
+        if let Some(old) = jobs.remove(&schedule).filter(|_| replaces) {
             let _ = timeout(CALL_TIMEOUT, scheduler.remove(&old)).await;
         }
         match timeout(CALL_TIMEOUT, add(&scheduler, &schedule, at, wake.clone())).await {
             Ok(Ok(id)) => drop(jobs.insert(schedule, id)),
             Ok(Err(error)) => {
-                tracing::warn!(schedule.name = %schedule, "setting the timer: {error}; the loop keeps the time")
+                tracing::warn!(schedule.name = %schedule, "setting the timer: {error}; the loop keeps the time");
             }
             Err(_) => {
-                tracing::warn!(schedule.name = %schedule, "the timer does not answer; the loop keeps the time")
+                tracing::warn!(schedule.name = %schedule, "the timer does not answer; the loop keeps the time");
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::support::eventually;
 pub fn daily_soon() -> (String, String) {
     let slot = Clock::System
         .now()
-        .checked_add(SignedDuration::from_secs(3))
+        .checked_add(SignedDuration::from_secs(5))
         .unwrap()
         .to_zoned(jiff::tz::TimeZone::UTC);
     (

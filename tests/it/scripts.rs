@@ -27,6 +27,11 @@ async fn the_users_scripts_work_unchanged_also_with_a_schedule_in_their_middle()
         let text = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{kind}: {text}");
+        let metrics = daemon.get("/metrics").await.1;
+        assert!(
+            metrics.contains("clickhouse_backupd_schedule_timer_misses_total 0"),
+            "the timer announces every slot: {metrics}"
+        );
         daemon.stop().await;
     }
 }

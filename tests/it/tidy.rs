@@ -49,7 +49,9 @@ fn module(path: &Path) -> String {
 
 fn is_test_file(path: &Path) -> bool {
     let text = path.display().to_string();
-    text.contains("/tests") || text.ends_with("_oracle.rs")
+    ["/tests", "_oracle.rs", "/testing.rs"]
+        .iter()
+        .any(|end| text.contains(end))
 }
 
 /// Rows `| module | may use |` of the table in ARCHITECTURE.md.

@@ -47,7 +47,7 @@ pub enum NameTemplateError {
     /// Nothing was written.
     #[error("the name template is empty; the default is \"{{date}}\"")]
     Empty,
-    /// More than [`TEMPLATE_LENGTH_MAX_BYTES`].
+    /// More than `TEMPLATE_LENGTH_MAX_BYTES`.
     #[error(
         "name template \"{template}\" has {bytes} bytes, more than {TEMPLATE_LENGTH_MAX_BYTES}"
     )]
