@@ -6,13 +6,15 @@ mod look;
 mod quote;
 mod scope;
 mod statement;
+mod tables;
 mod transport;
 
 pub use client::{Client, Error, SetupError};
 pub use look::Adoptable;
 pub use quote::{identifier, string};
-pub use scope::{ExistingTable, Preflight, Unresolvable};
+pub use scope::{Preflight, Unresolvable};
 pub use statement::{RestorePlan, Target, backup_statement, restore_plan, restore_statement};
+pub use tables::ExistingTable;
 
 use crate::secret::SecretSource;
 

@@ -1,24 +1,26 @@
 //! Anything that takes time: operations, their attempts, and the state machine that owns them.
 
+mod attempt;
 mod failure;
 mod id;
 mod machine;
 mod step;
+mod work;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::backup::{
-    Backup, BackupKind, BackupName, NameTemplate, Origin, Place, Scope, TablePattern,
-};
+use crate::backup::{Backup, BackupKind, BackupName, NameTemplate, Origin, Scope};
 use crate::schedule::{Calendar, MissedPolicy, ScheduleName, SkipReason};
 
+pub use attempt::{Attempt, Delivery, Outcome, Server};
 pub use failure::{Failure, FailureKind};
 pub use id::{AttemptId, AttemptOrigin, OperationId};
 pub use machine::{CancelCause, Event, IllegalEvent, State};
 pub use step::{Look, Progress, Row, RowStatus, Seen, Step, next_step, observe};
+pub use work::{BackupWork, Existing, RestoreWork, Work};
 
 /// A schedule: when something is due, and what is then asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,56 +108,6 @@ pub enum Trigger {
     Client,
 }
 
-/// What an operation does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Work {
-    /// Makes a backup.
-    Backup(BackupWork),
-    /// Restores one.
-    Restore(RestoreWork),
-}
-
-/// A backup to be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupWork {
-    /// The name asked for.
-    pub name: BackupName,
-    /// What it shall contain.
-    pub scope: Scope,
-    /// The backup it is built on; none for a full one.
-    pub base: Option<BackupName>,
-}
-
-/// A restore to be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestoreWork {
-    /// The backup asked for.
-    pub backup: BackupName,
-    /// Only these tables; empty means all.
-    pub tables: Vec<TablePattern>,
-    /// Databases that get another name: from, to.
-    pub database_mapping: Vec<(String, String)>,
-    /// Tables that get another name: from, to; each a table or `database.table`.
-    pub table_mapping: Vec<(String, String)>,
-    /// Definitions only, no rows.
-    pub structure_only: bool,
-    /// What happens where tables of these names hold rows.
-    pub existing: Existing,
-}
-
-/// What a restore does with tables that exist and hold rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Existing {
-    /// Refuses, and names them.
-    Refuse,
-    /// Drops them first.
-    Drop,
-    /// Adds the rows of the backup to theirs.
-    Append,
-}
-
 /// How long an operation may take, and how often it is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -169,65 +121,6 @@ pub struct Limits {
     pub cancel: Duration,
     /// How often and how soon it is tried again.
     pub retry: Retry,
-}
-
-/// One try of an operation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Its id, which ClickHouse and the manifest know.
-    pub id: AttemptId,
-    /// The backup that is written or read, by its name in the destination.
-    pub backup: BackupName,
-    /// Where that lies: an edited configuration must not move a running attempt.
-    pub place: Place,
-    /// When it was recorded.
-    pub started_at: Timestamp,
-    /// When it ended.
-    pub ended_at: Option<Timestamp>,
-    /// How far its statement came.
-    pub delivery: Delivery,
-    /// The server it was meant for, then the one that accepted it.
-    pub server: Option<Server>,
-    /// Tables it covers, where that is known.
-    pub tables: Option<u64>,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-}
-
-/// How far the statement of an attempt came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Delivery {
-    /// Recorded, surely not sent.
-    NotSent,
-    /// Being sent; after a crash nobody knows whether it arrived.
-    MaybeSent,
-    /// The server knows it.
-    Accepted,
-}
-
-/// A ClickHouse server, as told from others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Server {
-    /// `serverUUID()`: decides. An all-zero one is an ordinary value.
-    pub uuid: uuid::Uuid,
-    /// `hostName()`: shown.
-    pub host: String,
-    /// When it started, by its own clock: `now() - uptime()`.
-    pub started_at: Timestamp,
-}
-
-/// What came of an operation, as `system.backups` tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// When the server finished, by its own clock.
-    pub finished_at: Timestamp,
-    /// Files in the backup (`num_files`).
-    pub files: u64,
-    /// Bytes in the backup, its base's included (`total_size`).
-    pub bytes: u64,
-    /// Bytes written for it (`compressed_size`); 0 for a restore.
-    pub bytes_written: u64,
 }
 
 impl Operation {
@@ -344,7 +237,13 @@ impl Operation {
                 .skip(1)
                 .any(|attempt| attempt.failure.is_some())
         };
-        let worth_it = kind.is_transient() || (kind == FailureKind::Exists && left_behind());
+        // What a backup is to contain is looked up for each attempt: a table that vanished between
+        // the look and the statement is no reason to give up.
+        let worth_it = match (kind, &self.work) {
+            (FailureKind::Exists, _) => left_behind(),
+            (FailureKind::NotFound, Work::Backup(work)) => work.base.is_none(),
+            (kind, _) => kind.is_transient(),
+        };
         let attempts_left = self.attempts.len() < self.limits.retry.attempts as usize;
         let at = now.checked_add(self.limits.retry.delay).ok()?;
         let in_time = self.limits.deadline.is_none_or(|deadline| at < deadline);
@@ -391,6 +290,7 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backup::Place;
 
     pub(super) fn server() -> Server {
         Server {

@@ -4,10 +4,8 @@
 //! client; the runner takes them through the lane one after the other. All of them read and write
 //! the same rows, so a process that starts after a crash simply goes on.
 
-mod adopt;
 mod journal;
-mod lane;
-mod prepare;
+mod reconciler;
 mod runner;
 pub mod scheduler;
 mod submit;

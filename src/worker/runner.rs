@@ -1,6 +1,12 @@
 //! The loop that takes operations through the lane. Each round looks, decides with pure functions,
 //! and writes; after a crash the next process does the same with the same rows.
 
+mod backup;
+mod deliver;
+mod lane;
+mod prepare;
+mod restore;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +15,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::prepare::{NotReady, Prepared, name_taken};
-use super::{JournalError, Worker, lane};
-use crate::catalog::Change;
+use self::backup::name_taken;
+use self::prepare::NotReady;
+use super::{JournalError, Worker};
 use crate::clickhouse::Error;
 use crate::operation::{
-    Attempt, Delivery, Event, Failure, FailureKind, Look, Operation, OperationId, RowStatus, Seen,
+    Attempt, Event, Failure, FailureKind, Look, Operation, OperationId, Progress, RowStatus, Seen,
     State, Step, next_step, observe,
 };
 use crate::schedule::SkipReason;
@@ -28,11 +34,15 @@ const CATALOG_RETRY: Duration = Duration::from_secs(5);
 /// Wait between two `KILL QUERY` for the same attempt.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 
+/// How often a long operation tells how far it is.
+const PROGRESS_LOG: Duration = Duration::from_secs(60);
+
 /// What the loop remembers between two rounds, and may forget.
 #[derive(Debug, Default)]
 struct Memory {
     adopted: bool,
     killed_at: HashMap<OperationId, Instant>,
+    progress_told_at: Option<Instant>,
     /// Tries in a row that ClickHouse did not answer.
     unanswered: u32,
     /// Nothing is asked before this: ClickHouse did not answer just now.
@@ -48,6 +58,8 @@ impl Worker {
             changes.borrow_and_update();
             let pause = match self.round(&mut memory).await {
                 Ok(pause) => pause,
+                // It moved on while we decided, by a caller's hand: look again.
+                Err(JournalError::Illegal(_)) => Duration::ZERO,
                 Err(error) => {
                     tracing::error!(%error, "the lane waits");
                     CATALOG_RETRY
@@ -72,6 +84,7 @@ impl Worker {
         }
         let active = lane::active(&self.0.catalog.view());
         if active.is_empty() {
+            memory.progress_told_at = None;
             self.0.live.set_progress(HashMap::new());
         } else if !quiet && memory.adopted {
             self.watch(memory, &active).await?;
@@ -115,9 +128,9 @@ impl Worker {
             memory,
             look.as_ref().map(|_| ()).map_err(ToString::to_string),
         );
-        self.0
-            .live
-            .set_progress(progress(active, look.as_ref().ok()));
+        let progress = progress(active, look.as_ref().ok());
+        tell_progress(memory, active, &progress);
+        self.0.live.set_progress(progress);
         let text = look
             .as_ref()
             .err()
@@ -196,154 +209,6 @@ impl Worker {
                 .map(drop),
             Err(NotReady::Catalog(error)) => Err(error.into()),
         }
-    }
-
-    /// Records the attempt, and only then does something about it.
-    async fn start(&self, operation: &Operation, prepared: Prepared) -> Result<(), JournalError> {
-        let id = prepared.attempt.id.clone();
-        let contents = prepared
-            .contents
-            .clone()
-            .map(|contents| Change::PutContents(id, Box::new(contents)));
-        let mut attempt = prepared.attempt.clone();
-        // Where nothing has to be cleared first, "recorded" and "being sent" are one moment and one write.
-        if prepared.clearing.is_empty() {
-            attempt.delivery = Delivery::MaybeSent;
-        }
-        let begun = self
-            .record(
-                operation.id,
-                vec![Event::Begun(Box::new(attempt))],
-                contents.into_iter().collect(),
-            )
-            .await?;
-        if let Some(note) = prepared.note.clone() {
-            tracing::warn!(operation.id = %operation.id, "{note}");
-            self.amend(operation.id, move |operation| operation.notes.push(note))
-                .await?;
-        }
-        self.deliver(&begun, prepared).await
-    }
-
-    async fn send_again(
-        &self,
-        operation: &Arc<Operation>,
-        attempt: &Attempt,
-    ) -> Result<(), JournalError> {
-        match self.prepare_again(operation, attempt).await {
-            Ok(prepared) => self.deliver(operation, prepared).await,
-            Err(NotReady::Server(Error::Unreachable { .. })) => Ok(()),
-            Err(NotReady::Server(error)) => {
-                self.attempt_failed(operation, error.failure("asking ClickHouse what it holds"))
-                    .await
-            }
-            Err(NotReady::Impossible(failure)) => self.attempt_failed(operation, failure).await,
-            Err(NotReady::Catalog(error)) => Err(error.into()),
-        }
-    }
-
-    /// Clears the way, marks the statement as being sent, and sends it.
-    async fn deliver(&self, operation: &Operation, prepared: Prepared) -> Result<(), JournalError> {
-        if !prepared.clearing.is_empty() {
-            match self.clear(&prepared).await {
-                Ok(()) => {}
-                Err(Error::Unreachable { .. }) => return Ok(()),
-                Err(error) => {
-                    return self
-                        .attempt_failed(operation, error.failure("preparing the restore"))
-                        .await;
-                }
-            }
-            let marked = |operation: &mut Operation| {
-                if let Some(attempt) = operation.attempts.last_mut() {
-                    attempt.delivery = Delivery::MaybeSent;
-                }
-            };
-            self.amend(operation.id, marked).await?;
-        }
-        tracing::debug!(attempt.id = %prepared.attempt.id, statement = %prepared.statement, "sending");
-        match self.0.client.execute(&prepared.statement).await {
-            // Whether it arrived shows at the next look.
-            Ok(()) | Err(Error::Unreachable { .. }) => Ok(()),
-            Err(error) => self.refused(operation, &prepared.attempt, &error).await,
-        }
-    }
-
-    async fn clear(&self, prepared: &Prepared) -> Result<(), Error> {
-        let (attempt, clearing) = (&prepared.attempt, &prepared.clearing);
-        for database in &clearing.probe {
-            self.0
-                .client
-                .probe(&attempt.place, &attempt.backup, database)
-                .await?;
-        }
-        for table in &clearing.drop {
-            tracing::warn!(attempt.id = %attempt.id, "dropping {}.{} before the restore, as asked", table.database, table.name);
-            self.0.client.drop_table(table).await?;
-        }
-        for database in &clearing.create_databases {
-            self.0.client.create_database(database).await?;
-        }
-        Ok(())
-    }
-
-    /// A refusal of an id that the server knows means that an earlier sending had arrived.
-    async fn refused(
-        &self,
-        operation: &Operation,
-        attempt: &Attempt,
-        error: &Error,
-    ) -> Result<(), JournalError> {
-        match self.0.client.look(&[&attempt.id]).await {
-            Ok(look) if look.rows.is_empty() => {
-                self.attempt_failed(operation, error.failure("sending the statement"))
-                    .await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn attempt_failed(
-        &self,
-        operation: &Operation,
-        failure: Failure,
-    ) -> Result<(), JournalError> {
-        let retry_at = operation.retry_at(failure.kind, self.0.clock.now());
-        let event = Event::AttemptFailed { failure, retry_at };
-        match self.record(operation.id, vec![event], Vec::new()).await {
-            Ok(_) | Err(JournalError::Illegal(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// ClickHouse answered, and not with what an attempt needs: that uses up an attempt.
-    async fn refused_before_start(
-        &self,
-        operation: &Operation,
-        failure: Failure,
-    ) -> Result<(), JournalError> {
-        let now = self.0.clock.now();
-        let attempt = Attempt {
-            id: operation.next_attempt_id(),
-            backup: operation.next_backup_name(),
-            place: self.0.place.clone(),
-            started_at: now,
-            ended_at: None,
-            delivery: Delivery::NotSent,
-            server: None,
-            tables: None,
-            failure: None,
-        };
-        let mut counted = operation.clone();
-        counted.attempts.push(attempt.clone());
-        let retry_at = counted.retry_at(failure.kind, now);
-        let events = vec![
-            Event::Begun(Box::new(attempt)),
-            Event::AttemptFailed { failure, retry_at },
-        ];
-        self.record(operation.id, events, Vec::new())
-            .await
-            .map(drop)
     }
 
     async fn kill(&self, memory: &mut Memory, operation: &Operation, attempt: &Attempt) {
@@ -427,10 +292,38 @@ fn foreseen(operation: &Operation, seen: &Seen, now: Timestamp) -> (Vec<Event>, 
     }
 }
 
-fn progress(
+/// A line now and then while something takes long: silence for hours reads as a hang.
+fn tell_progress(
+    memory: &mut Memory,
     active: &[Arc<Operation>],
-    look: Option<&Look>,
-) -> HashMap<OperationId, crate::operation::Progress> {
+    progress: &HashMap<OperationId, Progress>,
+) {
+    let now = Instant::now();
+    let told_at = *memory.progress_told_at.get_or_insert(now);
+    if now.duration_since(told_at) < PROGRESS_LOG {
+        return;
+    }
+    memory.progress_told_at = Some(now);
+    for operation in active {
+        let Some(Progress {
+            files_done,
+            bytes_done,
+            bytes_total,
+            ..
+        }) = progress.get(&operation.id)
+        else {
+            continue;
+        };
+        let total = if *bytes_total > 0 {
+            format!(" of {bytes_total}")
+        } else {
+            String::new()
+        };
+        tracing::info!(operation.id = %operation.id, "{} {}: {files_done} files, {bytes_done}{total} bytes so far", operation.kind(), operation.backup_name());
+    }
+}
+
+fn progress(active: &[Arc<Operation>], look: Option<&Look>) -> HashMap<OperationId, Progress> {
     let Some(look) = look else {
         return HashMap::new();
     };

@@ -1,5 +1,5 @@
-//! Attempts of ours that run on the server and are not in the catalog: a process that lost its
-//! memory takes them up again before it begins anything.
+//! Comparing what the server runs with what we remember: attempts of ours that are not in the
+//! catalog are taken up again, before anything is begun.
 
 use std::time::Duration;
 

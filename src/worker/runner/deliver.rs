@@ -1,0 +1,213 @@
+//! From a prepared attempt to a statement that was sent: the intent is written before each act.
+
+use std::sync::Arc;
+
+use super::prepare::{NotReady, Prepared};
+use crate::catalog::{Change, Decision, View};
+use crate::clickhouse::{Error, ExistingTable};
+use crate::operation::{Attempt, Delivery, Event, Failure, Operation, OperationId, State};
+use crate::worker::{JournalError, Worker};
+
+impl Worker {
+    /// Records the attempt, and only then does something about it.
+    pub(super) async fn start(
+        &self,
+        operation: &Operation,
+        prepared: Prepared,
+    ) -> Result<(), JournalError> {
+        let id = prepared.attempt.id.clone();
+        let contents = prepared
+            .contents
+            .clone()
+            .map(|contents| Change::PutContents(id, Box::new(contents)));
+        let mut attempt = prepared.attempt.clone();
+        // Where nothing has to be cleared first, "recorded" and "being sent" are one moment and one write.
+        if prepared.clearing.is_empty() {
+            attempt.delivery = Delivery::MaybeSent;
+        }
+        let begun = self
+            .record(
+                operation.id,
+                vec![Event::Begun(Box::new(attempt))],
+                contents.into_iter().collect(),
+            )
+            .await?;
+        if let Some(note) = prepared.note.clone() {
+            tracing::warn!(operation.id = %operation.id, "{note}");
+            self.amend(operation.id, move |operation| operation.notes.push(note))
+                .await?;
+        }
+        self.deliver(&begun, prepared).await
+    }
+
+    /// Sends the statement of a recorded attempt that did not arrive.
+    pub(super) async fn send_again(
+        &self,
+        operation: &Arc<Operation>,
+        attempt: &Attempt,
+    ) -> Result<(), JournalError> {
+        match self.prepare_again(operation, attempt).await {
+            Ok(prepared) => {
+                self.keep_contents(&prepared).await?;
+                self.deliver(operation, prepared).await
+            }
+            Err(NotReady::Server(Error::Unreachable { .. })) => Ok(()),
+            Err(NotReady::Server(error)) => {
+                self.attempt_failed(operation, error.failure("asking ClickHouse what it holds"))
+                    .await
+            }
+            Err(NotReady::Impossible(failure)) => self.attempt_failed(operation, failure).await,
+            Err(NotReady::Catalog(error)) => Err(error.into()),
+        }
+    }
+
+    /// Clears the way, marks the statement as being sent, and sends it.
+    async fn deliver(&self, operation: &Operation, prepared: Prepared) -> Result<(), JournalError> {
+        if operation
+            .attempt()
+            .is_some_and(|attempt| attempt.delivery == Delivery::NotSent)
+        {
+            match self.clear(operation.id, &prepared).await {
+                Ok(()) => {}
+                Err(Error::Unreachable { .. }) => return Ok(()),
+                Err(error) => {
+                    let failure = error.failure("preparing the restore");
+                    return self.attempt_failed(operation, failure).await;
+                }
+            }
+            if !self.mark_sending(operation.id).await? {
+                return Ok(());
+            }
+        }
+        tracing::debug!(attempt.id = %prepared.attempt.id, statement = %prepared.statement, "sending");
+        match self.0.client.execute(&prepared.statement).await {
+            // Whether it arrived shows at the next look.
+            Ok(()) | Err(Error::Unreachable { .. }) => Ok(()),
+            Err(error) => self.refused(operation, &prepared.attempt, &error).await,
+        }
+    }
+
+    /// Does what stands before a restore, for as long as nobody cancels it.
+    async fn clear(&self, id: OperationId, prepared: &Prepared) -> Result<(), Error> {
+        let (attempt, clearing) = (&prepared.attempt, &prepared.clearing);
+        for database in &clearing.probe {
+            self.0
+                .client
+                .probe(&attempt.place, &attempt.backup, database)
+                .await?;
+        }
+        for table in &clearing.drop {
+            if !is_starting(&self.0.catalog.view(), id) {
+                return Ok(());
+            }
+            let ExistingTable { database, name, .. } = table;
+            tracing::warn!(attempt.id = %attempt.id, "dropping {database}.{name} before the restore, as asked");
+            self.0.client.drop_table(table).await?;
+        }
+        for database in &clearing.create_databases {
+            self.0.client.create_database(database).await?;
+        }
+        Ok(())
+    }
+
+    /// Marks the statement as being sent; `false` where it must not be, because it was cancelled.
+    async fn mark_sending(&self, id: OperationId) -> Result<bool, JournalError> {
+        let decide = move |view: &View| {
+            let starting = view.operation(id).filter(|_| is_starting(view, id));
+            let changes = starting.map(|operation| {
+                let mut operation = operation.as_ref().clone();
+                if let Some(attempt) = operation.attempts.last_mut() {
+                    attempt.delivery = Delivery::MaybeSent;
+                }
+                Change::PutOperation(Box::new(operation))
+            });
+            Decision {
+                answer: changes.is_some(),
+                changes: changes.into_iter().collect(),
+            }
+        };
+        Ok(self.0.catalog.write(decide).await?)
+    }
+
+    /// The tables may have changed since the attempt was recorded.
+    async fn keep_contents(&self, prepared: &Prepared) -> Result<(), JournalError> {
+        let id = prepared.attempt.id.clone();
+        let contents = prepared.contents.clone();
+        let changes: Vec<Change> = contents
+            .map(|contents| Change::PutContents(id, Box::new(contents)))
+            .into_iter()
+            .collect();
+        Ok(self
+            .0
+            .catalog
+            .write(move |_| Decision {
+                changes,
+                answer: (),
+            })
+            .await?)
+    }
+
+    /// A refusal of an id that the server knows means that an earlier sending had arrived.
+    async fn refused(
+        &self,
+        operation: &Operation,
+        attempt: &Attempt,
+        error: &Error,
+    ) -> Result<(), JournalError> {
+        match self.0.client.look(&[&attempt.id]).await {
+            Ok(look) if look.rows.is_empty() => {
+                self.attempt_failed(operation, error.failure("sending the statement"))
+                    .await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn attempt_failed(
+        &self,
+        operation: &Operation,
+        failure: Failure,
+    ) -> Result<(), JournalError> {
+        let retry_at = operation.retry_at(failure.kind, self.0.clock.now());
+        let event = Event::AttemptFailed { failure, retry_at };
+        match self.record(operation.id, vec![event], Vec::new()).await {
+            Ok(_) | Err(JournalError::Illegal(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// ClickHouse answered, and not with what an attempt needs: that uses up an attempt.
+    pub(super) async fn refused_before_start(
+        &self,
+        operation: &Operation,
+        failure: Failure,
+    ) -> Result<(), JournalError> {
+        let now = self.0.clock.now();
+        let attempt = Attempt {
+            id: operation.next_attempt_id(),
+            backup: operation.next_backup_name(),
+            place: self.0.place.clone(),
+            started_at: now,
+            ended_at: None,
+            delivery: Delivery::NotSent,
+            server: None,
+            tables: None,
+            failure: None,
+        };
+        let mut counted = operation.clone();
+        counted.attempts.push(attempt.clone());
+        let retry_at = counted.retry_at(failure.kind, now);
+        let events = vec![
+            Event::Begun(Box::new(attempt)),
+            Event::AttemptFailed { failure, retry_at },
+        ];
+        self.record(operation.id, events, Vec::new())
+            .await
+            .map(drop)
+    }
+}
+
+fn is_starting(view: &View, id: OperationId) -> bool {
+    view.operation(id)
+        .is_some_and(|operation| operation.state == State::Starting)
+}
