@@ -1,15 +1,13 @@
 //! Comparing what the server runs with what we remember: attempts of ours that are not in the
 //! catalog are taken up again, before anything is begun.
 
-use std::time::Duration;
-
 use super::{JournalError, Worker};
 use crate::backup::{BackupName, Place, Scope};
 use crate::catalog::{Change, Decision, View};
 use crate::clickhouse::Adoptable;
 use crate::operation::{
     Attempt, AttemptOrigin, BackupWork, Delivery, Event, Existing, Limits, Operation, OperationId,
-    RestoreWork, Retry, Server, Trigger, Work,
+    RestoreWork, Server, Trigger, Work,
 };
 
 impl Worker {
@@ -40,16 +38,7 @@ impl Worker {
         running: Adoptable,
         server: Server,
     ) -> Result<Option<Operation>, JournalError> {
-        let limits = Limits {
-            timeout: self.0.settings.timeout,
-            deadline: None,
-            unreachable: self.0.settings.client_deadline,
-            cancel: self.0.settings.cancel_limit,
-            retry: Retry {
-                attempts: 1,
-                delay: Duration::ZERO,
-            },
-        };
+        let limits = self.client_limits();
         let now = self.0.clock.now();
         let decide = move |view: &View| {
             let adopted = adopted(view, &running, server, limits, now);

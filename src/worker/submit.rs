@@ -126,29 +126,34 @@ impl Worker {
         self.0.live.has_looked()
     }
 
+    /// Limits of work that no schedule asked for. It is tried once: a client is there to ask again,
+    /// and would be surprised by a restore that begins later.
+    pub(super) fn client_limits(&self) -> Limits {
+        let settings = &self.0.settings;
+        Limits {
+            timeout: settings.timeout,
+            deadline: None,
+            unreachable: settings.client_deadline,
+            cancel: settings.cancel_limit,
+            retry: Retry {
+                attempts: 1,
+                delay: std::time::Duration::ZERO,
+            },
+        }
+    }
+
     fn client_operation(&self, mut request: Request) -> Operation {
         if let Work::Backup(work) = &mut request.work {
             work.scope
                 .exclude_tables
                 .extend(self.0.skip_tables.iter().cloned());
         }
-        let limits = Limits {
-            timeout: self.0.settings.timeout,
-            deadline: None,
-            unreachable: self.0.settings.client_deadline,
-            cancel: self.0.settings.cancel_limit,
-            // A client is there to ask again, and would be surprised by a restore that begins later.
-            retry: Retry {
-                attempts: 1,
-                delay: std::time::Duration::ZERO,
-            },
-        };
         Operation::new(
             OperationId::of_client(),
             Trigger::Client,
             request.work,
             request.command,
-            limits,
+            self.client_limits(),
             self.0.clock.now(),
         )
     }

@@ -5,18 +5,6 @@ use crate::support::daemon::Home;
 use crate::support::engine::{self, Engine};
 use crate::support::eventually;
 
-async fn slow_engine() -> Engine {
-    let engine = Engine::start(&["--slow-backups"]).await;
-    engine.sql("CREATE DATABASE slow").await;
-    engine
-        .sql("CREATE TABLE slow.t (x UInt64) ENGINE = MergeTree ORDER BY x")
-        .await;
-    engine
-        .sql("INSERT INTO slow.t SELECT number FROM numbers(1000)")
-        .await;
-    engine
-}
-
 async fn until_it_runs(engine: &Engine) {
     eventually("a running backup", || async {
         let running = engine
@@ -32,7 +20,7 @@ async fn a_running_backup_is_taken_up_by_the_next_process_with_and_without_its_m
     if engine::is_foreign() {
         return;
     }
-    let engine = slow_engine().await;
+    let engine = Engine::start_slow().await;
     for (name, keeps_memory) in [("kept", true), ("forgotten", false)] {
         let home = Home::new();
         home.write(&engine.url, "");
@@ -86,7 +74,7 @@ async fn a_crash_of_clickhouse_in_the_middle_is_told_and_the_night_is_made_again
     if engine::is_foreign() {
         return;
     }
-    let mut engine = slow_engine().await;
+    let mut engine = Engine::start_slow().await;
     let (cron, date) = daily_soon();
     let home = Home::new();
     home.write(

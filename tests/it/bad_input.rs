@@ -131,14 +131,7 @@ async fn a_clients_second_request_is_locked_out_and_waits_behind_a_schedule() {
     if engine::is_foreign() {
         return;
     }
-    let engine = Engine::start(&["--slow-backups"]).await;
-    engine.sql("CREATE DATABASE slow").await;
-    engine
-        .sql("CREATE TABLE slow.t (x UInt64) ENGINE = MergeTree ORDER BY x")
-        .await;
-    engine
-        .sql("INSERT INTO slow.t SELECT number FROM numbers(100)")
-        .await;
+    let engine = Engine::start_slow().await;
     let (cron, date) = daily_soon();
     let home = Home::new();
     home.write(

@@ -119,3 +119,55 @@ async fn nobody_there_is_told_with_its_cause() {
         "{text}"
     );
 }
+
+/// A proxy that speaks TLS in front of the engine, as a load balancer does.
+async fn tls_proxy(engine: &str) -> String {
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
+    let files = ["localhost.crt", "localhost.key"].map(|name| format!("{files}/{name}"));
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let _ = provider.install_default();
+    let tls = axum_server::tls_rustls::RustlsConfig::from_pem_file(&files[0], &files[1])
+        .await
+        .unwrap();
+    let engine = engine.to_owned();
+    let forward = move |body: String| {
+        let request = reqwest::Client::new()
+            .post(format!("{engine}/?default_format=JSONEachRow"))
+            .body(body);
+        async move { request.send().await.unwrap().text().await.unwrap() }
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!(
+        "https://localhost:{}",
+        listener.local_addr().unwrap().port()
+    );
+    let router = axum::Router::new().fallback(forward).into_make_service();
+    tokio::spawn(
+        axum_server::from_tcp_rustls(listener, tls)
+            .unwrap()
+            .serve(router),
+    );
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_and_an_unknown_certificate_is_refused_unless_that_is_allowed() {
+    let engine = engine::shared().await;
+    let url = tls_proxy(&engine.url).await;
+    let trusting = Client::new(Settings {
+        verify_certificate: false,
+        ..settings(&url)
+    })
+    .unwrap();
+    let plain = Client::new(settings(&engine.url)).unwrap();
+    assert_eq!(
+        trusting.server().await.unwrap().uuid,
+        plain.server().await.unwrap().uuid
+    );
+    // A machine without CA certificates refuses before it asks.
+    if let Ok(strict) = Client::new(settings(&url)) {
+        let text = strict.server().await.unwrap_err().to_string();
+        assert!(text.contains("certificate"), "{text}");
+    }
+}

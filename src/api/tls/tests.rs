@@ -8,44 +8,10 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 // Two self-signed certificates for localhost, made for these tests and used nowhere else.
-const CERTIFICATE: &str = "\
------BEGIN CERTIFICATE-----
-MIIBcTCCARegAwIBAgIUfP8VA6ZdP/v6E2HmCe4jYqXHFpYwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAx
-MDAwMDAwWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAASfLeZ9M/mXpe+pz7olCCTrFXvBHq687jtfKHC0Bk9aWpu9uB63V1KG
-UDWamNmJ5xKAhWk1jW3G9yMATNAD55wco0UwQzAUBgNVHREEDTALgglsb2NhbGhv
-c3QwDAYDVR0TAQH/BAIwADAdBgNVHQ4EFgQUPIT6OPnmNZyCoQ6YfcMGSFtw0mcw
-CgYIKoZIzj0EAwIDSAAwRQIgONl9EV7sCB6tjxZrbKAM0eCEcliF51tzgnX8vbMT
-GCACIQCb3dbUigaRxKjOsJ7ECMQZI7m34CscncJN+RXX+ciHJg==
------END CERTIFICATE-----
-";
-const KEY: &str = "\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgwNQ7trKLBZ5IQhAx
-G381tYPulb+X41ILWooaboBPCG6hRANCAASfLeZ9M/mXpe+pz7olCCTrFXvBHq68
-7jtfKHC0Bk9aWpu9uB63V1KGUDWamNmJ5xKAhWk1jW3G9yMATNAD55wc
------END PRIVATE KEY-----
-";
-const RENEWED_CERTIFICATE: &str = "\
------BEGIN CERTIFICATE-----
-MIIBcTCCARegAwIBAgIUWI5TNncf0e2YBO81iey69FdJvhQwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAx
-MDAwMDAwWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAT+gORRmoLk6C4HJvi0SXVugL+p4ireGZ06yvsZ9AgKqRUssBoTwYON
-c6wddWGQy52yZ4tpBkhbgLYET9B5xo9fo0UwQzAUBgNVHREEDTALgglsb2NhbGhv
-c3QwDAYDVR0TAQH/BAIwADAdBgNVHQ4EFgQU9SSpy2mjBrlWleXU3Ok87YJRDAUw
-CgYIKoZIzj0EAwIDSAAwRQIhAIHojPYItFpUSzZUvmjEYa9zqiCWT1tlur7RTd+T
-jgh7AiAfKn2zYtafHeCTq3q8z5CaGnKMXfRrVK8ulIuTHXmEjw==
------END CERTIFICATE-----
-";
-const RENEWED_KEY: &str = "\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQguzYAMuhh0J63wM0H
-AY3RHUcrcvvyR5zCmi3bs0NbGsKhRANCAAT+gORRmoLk6C4HJvi0SXVugL+p4ire
-GZ06yvsZ9AgKqRUssBoTwYONc6wddWGQy52yZ4tpBkhbgLYET9B5xo9f
------END PRIVATE KEY-----
-";
+const CERTIFICATE: &str = include_str!("../../../tests/tls/localhost.crt");
+const KEY: &str = include_str!("../../../tests/tls/localhost.key");
+const RENEWED_CERTIFICATE: &str = include_str!("../../../tests/tls/renewed.crt");
+const RENEWED_KEY: &str = include_str!("../../../tests/tls/renewed.key");
 
 fn write(dir: &Path, certificate: &str, key: &str) -> Tls {
     let files = Tls {

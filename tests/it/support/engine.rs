@@ -67,6 +67,19 @@ impl Engine {
         engine
     }
 
+    /// Starts one whose backups take two seconds and more, with a table `slow.t` of 1,000 rows.
+    pub async fn start_slow() -> Self {
+        let engine = Self::start(&["--slow-backups"]).await;
+        engine.sql("CREATE DATABASE slow").await;
+        engine
+            .sql("CREATE TABLE slow.t (x UInt64) ENGINE = MergeTree ORDER BY x")
+            .await;
+        engine
+            .sql("INSERT INTO slow.t SELECT number FROM numbers(1000)")
+            .await;
+        engine
+    }
+
     /// Starts one whose disk `s3_backup` is of type `s3_plain` on this S3 server.
     pub async fn start_on_s3(endpoint: &str, access_key: &str, secret_key: &str) -> Self {
         let options = [
