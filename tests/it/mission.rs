@@ -20,6 +20,10 @@ pub fn daily_soon() -> (String, String) {
     )
 }
 
+fn is_foreign_server() -> bool {
+    std::env::var_os("CLICKHOUSE_URL").is_some()
+}
+
 async fn a_slot_is_backed_up_and_restored(
     engine: &Engine,
     destination: &str,
@@ -28,11 +32,19 @@ async fn a_slot_is_backed_up_and_restored(
     let database = schedule.replace('-', "_");
     engine.seed(&database, 20_000).await;
     let (cron, date) = daily_soon();
+    // On a server that is not ours the name of today may be taken since the last run.
+    let (template, date) = match is_foreign_server() {
+        true => (
+            format!("{}-{{date}}", std::process::id()),
+            format!("{}-{date}", std::process::id()),
+        ),
+        false => ("{date}".to_owned(), date),
+    };
     let home = Home::new();
     home.write_to(
         &engine.url,
         destination,
-        &format!("[schedules.{schedule}]\ncron = \"{cron}\"\ndatabases = [\"{database}\"]"),
+        &format!("[schedules.{schedule}]\ncron = \"{cron}\"\nname = \"{template}\"\ndatabases = [\"{database}\"]"),
     );
     let daemon = home.start().await;
 

@@ -222,7 +222,7 @@ async fn signals_reload_and_end_it() {
     let home = Home::new();
     let schedule = |cron: &str| {
         format!(
-            "[schedules.signals]\ncron = \"{cron}\"\ndatabases = [\"signals\"]\nname = \"signals-{{date}}\""
+            "[schedules.signals]\ncron = \"{cron}\"\ndatabases = [\"signals\"]\nname = \"signals-{{date}}-{{time}}\""
         )
     };
     home.write(&engine.url, &schedule("0 0 1 1 *"));

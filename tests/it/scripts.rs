@@ -12,6 +12,13 @@ async fn the_users_scripts_work_unchanged_also_with_a_schedule_in_their_middle()
     let home = Home::new();
     let schedule = "[schedules.scripts]\ncron = \"* * * * * *\"\ndatabases = [\"scripts\"]\nname = \"s-{date}-{time}\"";
     for (kind, schedules) in [("quiet", ""), ("busy", schedule)] {
+        for round in 1..=3 {
+            engine
+                .sql(&format!(
+                    "DROP DATABASE IF EXISTS scripts_{kind}_{round} SYNC"
+                ))
+                .await;
+        }
         home.write(&engine.url, schedules);
         let daemon = home.start().await;
         let url = daemon.url.clone();

@@ -6,10 +6,15 @@ use clickhouse_backupd::secret::SecretSource;
 use crate::support::engine::{self, Engine};
 
 fn settings(url: &str) -> Settings {
+    let login = engine::foreign()
+        .map(|foreign| (foreign.user, SecretSource::from(foreign.password.as_str())));
+    let (user, password) = login.map_or(("default".to_owned(), None), |(user, password)| {
+        (user, Some(password))
+    });
     Settings {
         url: url.to_owned(),
-        user: "default".into(),
-        password: None,
+        user,
+        password,
         verify_certificate: true,
     }
 }
@@ -54,7 +59,12 @@ async fn the_crates_requests_are_answered_as_clickhouse_answers() {
         );
     }
 
-    let client = clickhouse::Client::default().with_url(&engine.url);
+    let mut client = clickhouse::Client::default().with_url(&engine.url);
+    if let Some(foreign) = engine::foreign() {
+        client = client
+            .with_user(foreign.user)
+            .with_password(foreign.password);
+    }
     let row: (u64, String) = client
         .query("SELECT toUInt64(7), ?")
         .bind("it's")
@@ -130,10 +140,16 @@ async fn tls_proxy(engine: &str) -> String {
         .await
         .unwrap();
     let engine = engine.to_owned();
-    let forward = move |body: String| {
-        let request = reqwest::Client::new()
+    let forward = move |headers: axum::http::HeaderMap, body: String| {
+        let mut request = reqwest::Client::new()
             .post(format!("{engine}/?default_format=JSONEachRow"))
             .body(body);
+        for name in ["x-clickhouse-user", "x-clickhouse-key"] {
+            request = match headers.get(name) {
+                Some(value) => request.header(name, value.as_bytes()),
+                None => request,
+            };
+        }
         async move { request.send().await.unwrap().text().await.unwrap() }
     };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

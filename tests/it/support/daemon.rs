@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::engine::{Foreign, foreign};
 use super::eventually;
 
 /// A running daemon.
@@ -53,8 +54,14 @@ impl Home {
     /// The text of a configuration.
     pub fn text(&self, clickhouse: &str, destination: &str, rest: &str) -> String {
         let state = self.state().display().to_string();
+        let login = foreign().filter(|foreign| foreign.url == clickhouse).map(
+            |Foreign { user, password, .. }| {
+                format!("clickhouse.user = {user:?}\nclickhouse.password = {password:?}\n")
+            },
+        );
         format!(
-            "clickhouse.url = \"{clickhouse}\"\nstate.dir = \"{state}\"\napi.listen = \"127.0.0.1:0\"\n{destination}\n{rest}\n"
+            "clickhouse.url = \"{clickhouse}\"\n{}state.dir = \"{state}\"\napi.listen = \"127.0.0.1:0\"\n{destination}\n{rest}\n",
+            login.unwrap_or_default()
         )
     }
 

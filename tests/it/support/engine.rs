@@ -24,29 +24,57 @@ pub type SharedEngine = MutexGuard<'static, Engine>;
 pub async fn shared() -> SharedEngine {
     static ENGINE: OnceCell<Mutex<Engine>> = OnceCell::const_new();
     let engine = ENGINE.get_or_init(|| async {
-        Mutex::new(match std::env::var("CLICKHOUSE_URL") {
-            Ok(url) => Engine {
+        Mutex::new(match foreign() {
+            Some(Foreign { url, .. }) => Engine {
                 url,
                 backups: None,
                 child: None,
                 options: Vec::new(),
                 dir: None,
             },
-            Err(_) => Engine::start(&[]).await,
+            None => Engine::start(&[]).await,
         })
     });
     engine.await.lock().await
 }
 
+/// The server that `CLICKHOUSE_URL` names, as `http://user:password@host:8123`.
+pub struct Foreign {
+    pub url: String,
+    pub user: String,
+    pub password: String,
+}
+
+pub fn foreign() -> Option<Foreign> {
+    let mut url: reqwest::Url = std::env::var("CLICKHOUSE_URL")
+        .ok()?
+        .parse()
+        .expect("CLICKHOUSE_URL is a URL");
+    let user = if url.username().is_empty() {
+        "default"
+    } else {
+        url.username()
+    }
+    .to_owned();
+    let password = url.password().unwrap_or_default().to_owned();
+    url.set_username("").unwrap();
+    url.set_password(None).unwrap();
+    Some(Foreign {
+        url: url.as_str().trim_end_matches('/').to_owned(),
+        user,
+        password,
+    })
+}
+
 /// Whether tests run against a server that is not ours; it is not killed, and has no slow backups.
 pub fn is_foreign() -> bool {
-    let foreign = std::env::var_os("CLICKHOUSE_URL").is_some();
-    if foreign {
+    let is_foreign = foreign().is_some();
+    if is_foreign {
         eprintln!(
             "skipped: this test needs an engine of its own, and CLICKHOUSE_URL names a server"
         );
     }
-    foreign
+    is_foreign
 }
 
 impl Engine {
@@ -162,12 +190,13 @@ impl Engine {
 
     /// Sends a statement; the answer as it is.
     pub async fn request(&self, statement: &str) -> reqwest::Response {
-        reqwest::Client::new()
-            .post(&self.url)
-            .body(statement.to_owned())
-            .send()
-            .await
-            .unwrap()
+        let mut request = reqwest::Client::new().post(&self.url);
+        if let Some(Foreign { user, password, .. }) = foreign() {
+            request = request
+                .header("X-ClickHouse-User", user)
+                .header("X-ClickHouse-Key", password);
+        }
+        request.body(statement.to_owned()).send().await.unwrap()
     }
 
     /// Makes a database with two tables of `rows` rows, a materialized view and a dictionary.
