@@ -139,10 +139,10 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
 }
 
 fn start_log(settings: &LogSettings) -> anyhow::Result<()> {
-    // The timer library logs each of its own starts; only what goes wrong matters here.
-    let quiet = "tokio_cron_scheduler=warn,clickhouse=warn,hyper=warn";
-    let filter =
-        EnvFilter::try_new(format!("{},{quiet}", settings.level)).context("reading log.level")?;
+    // Of the libraries only what goes wrong matters. A directive means every target that begins with
+    // it, so one for the crate `clickhouse` would mean this program too.
+    let directives = format!("warn,clickhouse_backupd={}", settings.level);
+    let filter = EnvFilter::try_new(directives).context("reading log.level")?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false);

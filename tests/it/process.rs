@@ -238,6 +238,17 @@ async fn signals_reload_and_end_it() {
             .then_some(())
     })
     .await;
+    let log = process.log();
+    for line in [
+        "\"message\":\"clickhouse-backupd runs\"",
+        "is pending",
+        "is starting",
+        "is running",
+        "succeeded",
+        "the schedule changed",
+    ] {
+        assert!(log.contains(line), "no line {line} in the log\n{log}");
+    }
     process.signal("TERM");
     let status = eventually_ended(&mut process).await;
     assert_eq!(status.code(), Some(0));
