@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use clickhouse_backupd::backup::SlotNaming;
 use clickhouse_backupd::clock::Clock;
-use clickhouse_backupd::config::{self, Loaded, LogFormat, LogSettings, Source};
+use clickhouse_backupd::config::{self, ConfigErrors, Loaded, LogFormat, LogSettings, Source};
 use clickhouse_backupd::daemon::{Daemon, Options};
 use clickhouse_backupd::operation::Schedule;
 use jiff::Timestamp;
@@ -18,6 +19,8 @@ use tracing_subscriber::EnvFilter;
 /// Exit code for a configuration that is not valid (`EX_USAGE` of sysexits): a supervisor can tell it
 /// from a failed start.
 const EXIT_CONFIG: u8 = 64;
+/// How long threads in the file system may take at the end.
+const THREADS_LIMIT: Duration = Duration::from_secs(2);
 /// Slots that `schedule next` prints at most.
 const NEXT_MAX: u16 = 1_000;
 
@@ -75,45 +78,56 @@ enum ScheduleCommand {
 /// When it failed; a configuration that is not valid is an exit code instead, told already.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let source = Source::from_process(arguments.config);
+    let command = arguments.command.unwrap_or(Command::Server);
+    if matches!(command, Command::Server) {
+        return serve(source);
+    }
     let loaded = match config::load(&source, Clock::System.now()) {
         Ok(loaded) => loaded,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
+        Err(errors) => return Ok(refused(&errors)),
     };
-    match arguments.command.unwrap_or(Command::Server) {
-        Command::Server => serve(source, loaded)?,
+    match command {
+        Command::Server => {}
         Command::Config(ConfigCommand::Check) => check(&source, &loaded),
         Command::Config(ConfigCommand::Show) => print!("{}", config::show(&loaded)),
         Command::Schedule(ScheduleCommand::Next { count, schedule }) => {
-            return Ok(next(
-                &loaded,
-                usize::from(count),
-                schedule.as_deref(),
-                Clock::System.now(),
-            ));
+            let now = Clock::System.now();
+            return Ok(next(&loaded, usize::from(count), schedule.as_deref(), now));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(source: Source, loaded: Loaded) -> anyhow::Result<()> {
-    start_log(&loaded.config.log)?;
+fn refused(errors: &ConfigErrors) -> ExitCode {
+    eprintln!("{errors}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+fn serve(source: Source) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
+        // Before anything else: a signal that nobody listens for ends the process.
         let stop = stop_signal()?;
+        let hangups = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+        let loaded = match config::load(&source, Clock::System.now()) {
+            Ok(loaded) => loaded,
+            Err(errors) => return Ok(refused(&errors)),
+        };
+        start_log(&loaded.config.log)?;
         let options = Options {
             clock: Clock::System,
-            source: Some(source),
+            reload: Some((source, hangups)),
             with_timer: true,
         };
         Daemon::build(loaded.config, options)?.run(stop).await;
-        Ok(())
-    })
+        Ok(ExitCode::SUCCESS)
+    });
+    // A thread that hangs in the file system must not keep the process.
+    runtime.shutdown_timeout(THREADS_LIMIT);
+    code
 }
 
 /// Cancelled by the first SIGTERM or SIGINT; the second one ends the process at once.

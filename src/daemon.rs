@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,7 +35,7 @@ pub struct Daemon {
     bound: api::Bound,
     config: Config,
     schedules: watch::Sender<Arc<Schedules>>,
-    source: Option<Source>,
+    reload: Option<(Source, Signal)>,
     with_timer: bool,
 }
 
@@ -60,8 +61,9 @@ pub enum BuildError {
 pub struct Options {
     /// Where the time comes from.
     pub clock: Clock,
-    /// Where the configuration is read again from, when it changes; `None` keeps it as it is.
-    pub source: Option<Source>,
+    /// Where the configuration is read again from when it changes, and the signal (SIGHUP) that asks
+    /// for it; `None` keeps it as it is.
+    pub reload: Option<(Source, Signal)>,
     /// Whether `tokio-cron-scheduler` wakes the scheduler too; it reads the system's clock, so a
     /// simulation goes without.
     pub with_timer: bool,
@@ -91,7 +93,7 @@ impl Daemon {
         let schedules = watch::Sender::new(Arc::new(config.schedules.clone()));
         let Options {
             clock,
-            source,
+            reload,
             with_timer,
         } = options;
         Ok(Self {
@@ -102,7 +104,7 @@ impl Daemon {
             bound,
             config,
             schedules,
-            source,
+            reload,
             with_timer,
         })
     }
@@ -151,7 +153,7 @@ impl Daemon {
                 .clone()
                 .run_schedules(schedules, self.with_timer, stop.clone()),
         );
-        if let Some(source) = self.source {
+        if let Some((source, hangups)) = self.reload {
             let reload = reload::Reload {
                 source,
                 current: self.config,
@@ -159,7 +161,7 @@ impl Daemon {
                 metrics: self.metrics,
                 clock: self.clock,
             };
-            tasks.spawn(reload.run(stop.clone()));
+            tasks.spawn(reload.run(hangups, stop.clone()));
         }
         stop.cancelled().await;
         tasks.close();

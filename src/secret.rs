@@ -28,9 +28,9 @@ pub enum SecretError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file is larger than any secret.
-    #[error("the secret file {path} is larger than 64 KiB, which is no secret; check the path")]
-    TooLarge {
+    /// No regular file, or larger than any secret.
+    #[error("the secret file {path} is no regular file of at most 64 KiB; check the path")]
+    NoSecret {
         /// The file as configured.
         path: PathBuf,
     },
@@ -40,7 +40,7 @@ impl SecretSource {
     /// The secret as it is now.
     ///
     /// # Errors
-    /// When the file cannot be read, is no UTF-8, or is larger than 64 KiB.
+    /// When the file cannot be read, is no UTF-8, is no regular file, or is larger than 64 KiB.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         match self {
             Self::Value(value) => Ok(value.clone()),
@@ -49,9 +49,10 @@ impl SecretSource {
                     path: path.clone(),
                     source,
                 };
-                let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-                if bytes > SECRET_FILE_MAX_BYTES {
-                    return Err(SecretError::TooLarge { path: path.clone() });
+                let found = std::fs::metadata(path).map_err(unreadable)?;
+                // A pipe has no length, and opening it would wait for its writer.
+                if !found.is_file() || found.len() > SECRET_FILE_MAX_BYTES {
+                    return Err(SecretError::NoSecret { path: path.clone() });
                 }
                 let text = SecretString::from(std::fs::read_to_string(path).map_err(unreadable)?);
                 Ok(SecretString::from(
@@ -108,7 +109,7 @@ mod tests {
         std::fs::write(&path, vec![b'x'; 65 * 1024]).unwrap();
         assert!(matches!(
             SecretSource::File(path).read(),
-            Err(SecretError::TooLarge { .. })
+            Err(SecretError::NoSecret { .. })
         ));
     }
 }

@@ -74,6 +74,15 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether a `BACKUP` or `RESTORE` was refused because its id is known already (seen: code 36,
+    /// "there is another backup with the same ID").
+    #[must_use]
+    pub fn says_id_is_used(&self) -> bool {
+        matches!(self, Self::Refused { code: 36, text } if text.contains("with the same ID"))
+    }
+}
+
 /// A connection to one ClickHouse.
 pub struct Client {
     settings: Settings,

@@ -12,7 +12,7 @@ use crate::operation::{Failure, FailureKind, Server};
 /// Databases of the server itself.
 const SYSTEM_DATABASES: [&str; 3] = ["system", "INFORMATION_SCHEMA", "information_schema"];
 /// Scratch databases of our own drills.
-pub(super) const OWN_PREFIX: &str = "_backupd_";
+const OWN_PREFIX: &str = "_backupd_";
 /// Engines of databases that hold no data of ours, or that fail a whole `BACKUP` (seen for `SQLite`: code 647).
 const FOREIGN_ENGINES: [&str; 6] = [
     "Backup",
@@ -309,6 +309,11 @@ impl Preflight {
             })
             .collect()
     }
+}
+
+/// Whether a database belongs to the server or to this daemon.
+pub(super) fn is_reserved(name: &str) -> bool {
+    SYSTEM_DATABASES.contains(&name) || name.starts_with(OWN_PREFIX)
 }
 
 /// Why a pattern does not reach a database; `None` when it does.

@@ -1,8 +1,9 @@
 //! `BACKUP` and `RESTORE` as text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::quote::{identifier, string, table};
+use super::scope::is_reserved;
 use crate::backup::{BackupName, Contents, Place, Table};
 use crate::operation::{AttemptId, Existing, Failure, FailureKind, RestoreWork};
 
@@ -78,6 +79,7 @@ pub fn restore_plan(
     work: &RestoreWork,
     contents: Option<&Contents>,
 ) -> Result<RestorePlan, Failure> {
+    allowed_targets(work)?;
     match contents {
         Some(contents) => known(work, contents),
         None => unknown(work),
@@ -102,6 +104,7 @@ fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure
         }
     }
     let whole = all && work.table_mapping.is_empty();
+    one_name_each(work, contents, &chosen, whole)?;
     let mut elements = Vec::new();
     if whole {
         elements.extend(
@@ -139,6 +142,49 @@ fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure
         targets: Some(targets.collect()),
         into_databases,
     })
+}
+
+/// Two sources under one name would mix, or make ClickHouse refuse the whole statement (seen: code
+/// 607) after what stood in the way was dropped.
+fn one_name_each(
+    work: &RestoreWork,
+    contents: &Contents,
+    chosen: &[&Table],
+    whole: bool,
+) -> Result<(), Failure> {
+    let mut sources = BTreeMap::new();
+    let databases = contents.databases.iter().filter(|_| whole);
+    let databases = databases.map(|name| (mapped_database(work, name).to_owned(), name.clone()));
+    let tables = chosen.iter().map(|t| {
+        let (database, name) = mapped(work, &t.database, &t.name);
+        (
+            format!("{database}.{name}"),
+            format!("{}.{}", t.database, t.name),
+        )
+    });
+    for (target, source) in databases.chain(tables) {
+        if let Some(other) = sources.insert(target.clone(), source.clone()) {
+            return Err(missing(format!(
+                "{other} and {source} would both be restored as {target}; give one another name, or name the tables you want"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What belongs to the server, or to us, is no place for a restore.
+fn allowed_targets(work: &RestoreWork) -> Result<(), Failure> {
+    let databases = work.database_mapping.iter().map(|(_, to)| to.as_str());
+    let tables = work
+        .table_mapping
+        .iter()
+        .filter_map(|(_, to)| Some(to.split_once('.')?.0));
+    match databases.chain(tables).find(|name| is_reserved(name)) {
+        Some(name) => Err(missing(format!(
+            "nothing is restored into {name}: it belongs to the server or to this daemon"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn unknown(work: &RestoreWork) -> Result<RestorePlan, Failure> {
@@ -333,6 +379,23 @@ mod tests {
                 .contains("no database shap")
         );
         assert!(error(&work(&["shop.o*"], &[], &[]), None).contains("shop.o*"));
+        let both = error(&work(&[], &[("shop", "logs")], &[]), Some(&contents()));
+        assert!(
+            both.contains("shop and logs would both be restored as logs")
+                || both.contains("logs and shop"),
+            "{both}"
+        );
+        let both = error(
+            &work(&["shop.*"], &[], &[("view", "orders")]),
+            Some(&contents()),
+        );
+        assert!(
+            both.contains("would both be restored as shop.orders"),
+            "{both}"
+        );
+        for target in ["system", "_backupd_x"] {
+            assert!(error(&work(&[], &[("shop", target)], &[]), None).contains(target));
+        }
         let drop = RestoreWork {
             existing: Existing::Drop,
             ..work(&[], &[], &[])

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::quote::{identifier, string, table};
-use super::scope::{Database, OWN_PREFIX};
+use super::scope::Database;
 use super::statement::location;
 use super::{Client, Error};
 use crate::backup::{BackupName, Place};
+
+/// Databases that are attached for the moment of a probe; the first part is that of all our scratch databases.
+const PROBE_PREFIX: &str = "_backupd_probe_";
 
 /// A table that is in the way of a restore, or may be.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,6 +24,9 @@ pub struct ExistingTable {
     pub engine: String,
     /// Rows in it, where the engine tells.
     pub total_rows: Option<u64>,
+    /// Tables and dictionaries that cannot be loaded without it: ClickHouse refuses to drop it while
+    /// they are there (seen: code 630).
+    pub needed_by: Vec<(String, String)>,
 }
 
 impl Client {
@@ -37,7 +43,9 @@ impl Client {
             return Ok(Vec::new());
         }
         self.rows(&format!(
-            "SELECT database, name, engine, total_rows FROM system.tables
+            "SELECT database, name, engine, total_rows,
+                 arrayZip(loading_dependent_database, loading_dependent_table) AS needed_by
+             FROM system.tables
              WHERE database IN ({}) AND NOT is_temporary AND NOT startsWith(name, '.inner') ORDER BY database, name",
             names.join(", ")
         ))
@@ -67,6 +75,23 @@ impl Client {
         .await
     }
 
+    /// Drops what probes of processes that died have left; they hold nothing.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn drop_left_probes(&self) -> Result<(), Error> {
+        for name in self
+            .databases()
+            .await?
+            .iter()
+            .filter(|name| name.starts_with(PROBE_PREFIX))
+        {
+            self.execute(&format!("DROP DATABASE IF EXISTS {}", identifier(name)))
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Whether a database of a backup can be read, through all its bases: ClickHouse attaches it
     /// and refuses where the backup or one of its bases is not there (seen: code 599).
     /// The database engine `Backup` exists since 25.2; an older server answers with an error too.
@@ -79,10 +104,7 @@ impl Client {
         backup: &BackupName,
         database: &str,
     ) -> Result<(), Error> {
-        let scratch = identifier(&format!(
-            "{OWN_PREFIX}probe_{}",
-            uuid::Uuid::new_v4().simple()
-        ));
+        let scratch = identifier(&format!("{PROBE_PREFIX}{}", uuid::Uuid::new_v4().simple()));
         let engine = format!("Backup({}, {})", string(database), location(place, backup));
         self.execute(&format!("CREATE DATABASE {scratch} ENGINE = {engine}"))
             .await?;

@@ -71,6 +71,15 @@ fn text_of(path: &Path) -> Result<String, ConfigError> {
             remedy,
         )
     };
+    // Opening a pipe would wait for its writer for ever.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let problem = "cannot read the configuration file: it is no regular file";
+        return Err(ConfigError::at(
+            place,
+            problem,
+            "check --config and BACKUPD_CONFIG",
+        ));
+    }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
     file.take(FILE_MAX_BYTES + 1)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,9 @@ use crate::worker::scheduler::Schedules;
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// A network file system gives no events, so the file is also read now and then.
 const READ_AGAIN: Duration = Duration::from_secs(30);
+
+/// Largest file that is compared, in bytes; a larger one is refused when it is loaded.
+const COMPARED_MAX_BYTES: u64 = 1024 * 1024;
 
 /// When the file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,22 +45,13 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, mut hangups: Signal, stop: CancellationToken) {
         let (changed, mut changes) = mpsc::channel(1);
         let _watcher = self
             .source
             .file
             .as_deref()
             .and_then(|file| watch_folder(file, changed.clone()));
-        let mut hangups = match signal(SignalKind::hangup()) {
-            Ok(hangups) => hangups,
-            Err(error) => {
-                tracing::error!(
-                    "SIGHUP cannot be received ({error}); the configuration is not read again"
-                );
-                return;
-            }
-        };
         let mut last = self.bytes().await;
         // The file may have changed between its reading at start and now.
         self.reload(Asked::AtStart).await;
@@ -79,9 +73,14 @@ impl Reload {
         }
     }
 
-    /// The file as it is now; `None` where there is none to read.
+    /// The file as it is now; `None` where there is none that could be a configuration.
     async fn bytes(&self) -> Option<Vec<u8>> {
-        tokio::fs::read(self.source.file.as_ref()?).await.ok()
+        let path = self.source.file.as_ref()?;
+        let found = tokio::fs::metadata(path).await.ok()?;
+        if !found.is_file() || found.len() > COMPARED_MAX_BYTES {
+            return None;
+        }
+        tokio::fs::read(path).await.ok()
     }
 
     async fn reload(&mut self, asked: Asked) {
@@ -148,7 +147,11 @@ fn watch_folder(file: &Path, changed: mpsc::Sender<()>) -> Option<notify::Recomm
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let wake = move |_: notify::Result<notify::Event>| {
+    let wake = move |event: notify::Result<notify::Event>| {
+        // Our own reading of the file is an event too.
+        if event.is_ok_and(|event| event.kind.is_access()) {
+            return;
+        }
         // One waiting wake-up is enough.
         let _ = changed.try_send(());
     };

@@ -10,6 +10,9 @@ use super::{
 /// Two readings of `now() - uptime()` of one run of a server differ by at most the rounding of both.
 const SERVER_START_JITTER: SignedDuration = SignedDuration::from_secs(2);
 
+/// How long a statement whose answer did not come may still be under way.
+const STATEMENT_UNDER_WAY_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// One look at a server: who it is, and what it knows of our attempts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Look {
@@ -183,12 +186,22 @@ fn cancelling(operation: &Operation, attempt: &Attempt, seen: &Seen, now: Timest
         Seen::Row(RowStatus::Finished(outcome), _) => Step::Record(Event::Finished(*outcome)),
         Seen::Row(RowStatus::Failed(_) | RowStatus::Cancelled, _)
         | Seen::Absent { restarted: true } => Step::Record(Event::Gone),
-        Seen::Absent { restarted: false } if attempt.delivery != Delivery::Accepted => {
+        Seen::Absent { restarted: false } if surely_absent(attempt, asked, now) => {
             Step::Record(Event::Gone)
         }
         _ if expired => Step::Record(Event::Unconfirmed),
         Seen::Row(RowStatus::Running, _) => Step::Kill,
         Seen::Absent { .. } | Seen::Unreachable(_) => Step::Wait,
+    }
+}
+
+/// Whether a statement that the server does not know will not arrive any more: one whose answer did
+/// not come may still be on its way.
+fn surely_absent(attempt: &Attempt, asked: Timestamp, now: Timestamp) -> bool {
+    match attempt.delivery {
+        Delivery::NotSent => true,
+        Delivery::MaybeSent => elapsed(asked, now) >= STATEMENT_UNDER_WAY_MAX,
+        Delivery::Accepted => false,
     }
 }
 
@@ -304,6 +317,7 @@ mod tests {
     #[case(starting(Delivery::NotSent), Seen::Absent { restarted: true }, SOON, "send")]
     #[case(starting(Delivery::MaybeSent), Seen::Absent { restarted: false }, SOON, "send")]
     #[case(starting(Delivery::MaybeSent), Seen::Absent { restarted: true }, SOON, "lost, again")]
+    #[case(starting(Delivery::Accepted), Seen::Absent { restarted: false }, SOON, "wait")]
     #[case(starting(Delivery::MaybeSent), Seen::Unreachable("x".into()), SOON, "wait")]
     #[case(starting(Delivery::MaybeSent), Seen::Unreachable("x".into()), AFTER_DEADLINE, "cancel")]
     #[case(starting(Delivery::NotSent), Seen::Unreachable("x".into()), AFTER_DEADLINE, "unreachable")]
@@ -361,7 +375,9 @@ mod tests {
     #[case(cancelling(Delivery::Accepted), Seen::Absent { restarted: false }, SOON, "wait")]
     #[case(cancelling(Delivery::Accepted), Seen::Unreachable("x".into()), SOON, "wait")]
     #[case(cancelling(Delivery::Accepted), Seen::Unreachable("x".into()), AFTER_TIMEOUT, "unconfirmed")]
-    #[case(cancelling(Delivery::MaybeSent), Seen::Absent { restarted: false }, SOON, "gone")]
+    #[case(cancelling(Delivery::NotSent), Seen::Absent { restarted: false }, SOON, "gone")]
+    #[case(cancelling(Delivery::MaybeSent), Seen::Absent { restarted: false }, SOON, "wait")]
+    #[case(cancelling(Delivery::MaybeSent), Seen::Absent { restarted: false }, "1970-01-01T00:01:00Z", "gone")]
     fn the_next_step(
         #[case] operation: Operation,
         #[case] seen: Seen,

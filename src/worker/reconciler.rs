@@ -11,26 +11,23 @@ use crate::operation::{
 };
 
 impl Worker {
-    /// Looks for attempts of ours and records those that are not known. The error is the text of an
-    /// answer that did not come.
-    pub(super) async fn adopt(&self) -> Result<(), String> {
-        let (look, found) = self
-            .0
-            .client
-            .adoptable()
-            .await
-            .map_err(|error| error.to_string())?;
+    /// Looks for attempts of ours and records those that are not known. The inner error is the text
+    /// of an answer that did not come.
+    pub(super) async fn adopt(&self) -> Result<Result<(), String>, JournalError> {
+        let (look, found) = match self.0.client.adoptable().await {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
         for running in found {
             let id = running.id.clone();
-            match self.adopt_one(running, look.server.clone()).await {
-                Ok(Some(operation)) => {
-                    tracing::warn!(operation.id = %operation.id, attempt.id = %id, "found on the server and taken up again");
-                }
-                Ok(None) => {}
-                Err(error) => return Err(error.to_string()),
+            if let Some(operation) = self.adopt_one(running, look.server.clone()).await? {
+                tracing::warn!(operation.id = %operation.id, attempt.id = %id, "found on the server and taken up again");
             }
         }
-        Ok(())
+        if let Err(error) = self.0.client.drop_left_probes().await {
+            tracing::warn!("dropping what earlier probes have left: {error}");
+        }
+        Ok(Ok(()))
     }
 
     async fn adopt_one(

@@ -79,7 +79,8 @@ impl Worker {
             .quiet_until
             .is_some_and(|until| Instant::now() < until);
         if !quiet && !memory.adopted {
-            memory.adopted = self.told(memory, self.adopt().await);
+            let adopted = self.adopt().await?;
+            memory.adopted = self.told(memory, adopted);
             self.0.live.set_looked();
         }
         let active = lane::active(&self.0.catalog.view());
@@ -88,6 +89,9 @@ impl Worker {
             self.0.live.set_progress(HashMap::new());
         } else if !quiet && memory.adopted {
             self.watch(memory, &active).await?;
+        }
+        if memory.adopted && memory.unanswered == 0 {
+            self.note_answered().await?;
         }
         let now = self.0.clock.now();
         for (operation, failure) in lane::expired(&self.0.catalog.view(), now) {
@@ -239,6 +243,19 @@ impl Worker {
             operation.unreachable_since = Some(now);
         })
         .await
+    }
+
+    /// The outage is over for those who wait, too.
+    async fn note_answered(&self) -> Result<(), JournalError> {
+        let view = self.0.catalog.view();
+        let waited = view.unfinished().filter(|operation| {
+            operation.state == State::Pending && operation.unreachable_since.is_some()
+        });
+        for operation in waited {
+            self.amend(operation.id, |operation| operation.unreachable_since = None)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn note_contact(&self, operation: &Operation, seen: &Seen) -> Result<(), JournalError> {

@@ -163,7 +163,10 @@ impl Pass {
             .iter()
             .map(|slot| (slot.at, Some(slot.reason)));
         for (slot, skip) in skipped.chain(decided.fire.map(|slot| (slot, None))) {
-            if skip.is_none() {
+            let is_known = view
+                .operation(OperationId::of_slot(&schedule.name, slot))
+                .is_some();
+            if skip.is_none() && !is_known {
                 self.supersede(view, schedule, now);
             }
             if self.submit(view, schedule, worker, slot, skip, number, now) {

@@ -193,11 +193,15 @@ fn admit(
     }
 }
 
-/// The unfinished operation that makes a backup of the same name.
+/// The unfinished operation that makes the same backup: a schedule's of that name, or another
+/// client's that asked for exactly the same.
 fn making<'a>(view: &'a View, operation: &Operation) -> Option<&'a Arc<Operation>> {
     let Work::Backup(wanted) = &operation.work else {
         return None;
     };
-    view.unfinished()
-        .find(|other| matches!(&other.work, Work::Backup(work) if work.name == wanted.name))
+    view.unfinished().find(|other| match &other.work {
+        Work::Backup(work) if other.is_clients() => work == wanted,
+        Work::Backup(work) => work.name == wanted.name,
+        Work::Restore(_) => false,
+    })
 }

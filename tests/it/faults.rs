@@ -42,7 +42,7 @@ impl Simulation {
     async fn start_daemon(&mut self) {
         let options = Options {
             clock: self.clock.clone(),
-            source: None,
+            reload: None,
             with_timer: false,
         };
         self.daemon = Some(self.home.start_with(options).await);
@@ -516,7 +516,7 @@ fn run_until_write(home: &Home, clock: &Clock, crash_after: usize) -> bool {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let options = Options {
         clock: clock.clone(),
-        source: None,
+        reload: None,
         with_timer: false,
     };
     let crashed = runtime.block_on(async {
@@ -550,7 +550,7 @@ fn run_to_the_end(home: &Home, clock: &Clock) -> Arc<View> {
     runtime.block_on(async {
         let options = Options {
             clock: clock.clone(),
-            source: None,
+            reload: None,
             with_timer: false,
         };
         let daemon = home.start_with(options).await;

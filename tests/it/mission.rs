@@ -268,6 +268,35 @@ async fn rm_drops_nothing_when_the_backup_cannot_be_read() {
     let text = daemon.fails("/backup/restore/precious-1?rm=1").await;
     assert!(text.contains("not found"), "{text}");
     assert_eq!(engine.content("precious").await, live);
+
+    daemon
+        .succeeds("/backup/create?name=precious-2&table=precious.*")
+        .await;
+    engine.sql("CREATE DATABASE IF NOT EXISTS outside").await;
+    engine
+        .sql("CREATE OR REPLACE DICTIONARY outside.names (id UInt64, name String) PRIMARY KEY id SOURCE(CLICKHOUSE(DB 'precious' TABLE 'customers')) LAYOUT(FLAT()) LIFETIME(0)")
+        .await;
+    engine
+        .sql("SELECT dictGet('outside.names', 'name', toUInt64(1))")
+        .await;
+    let text = daemon.fails("/backup/restore/precious-2?rm=1").await;
+    assert!(text.contains("outside.names needs it"), "{text}");
+    assert_eq!(engine.content("precious").await, live);
+    engine.sql("DROP DATABASE outside SYNC").await;
+
+    engine.seed("precious_copy", 100).await;
+    let copy = engine.content("precious_copy").await;
+    daemon
+        .succeeds("/backup/create?name=precious-3&table=precious.*,precious_copy.*")
+        .await;
+    let text = daemon
+        .fails("/backup/restore/precious-3?rm=1&restore_database_mapping=precious:precious_copy")
+        .await;
+    assert!(
+        text.contains("would both be restored as precious_copy"),
+        "{text}"
+    );
+    assert_eq!(engine.content("precious_copy").await, copy);
     daemon.stop().await;
 }
 

@@ -67,11 +67,17 @@ impl Worker {
             .attempt()
             .is_some_and(|attempt| attempt.delivery == Delivery::NotSent)
         {
-            match self.clear(operation.id, &prepared).await {
+            let mut dropped = Vec::new();
+            let cleared = self.clear(operation.id, &prepared, &mut dropped).await;
+            self.note_dropped(operation.id, &dropped).await?;
+            match cleared {
                 Ok(()) => {}
                 Err(Error::Unreachable { .. }) => return Ok(()),
                 Err(error) => {
-                    let failure = error.failure("preparing the restore");
+                    let failure = error.failure(&format!(
+                        "preparing the restore{}",
+                        after_dropping(&dropped)
+                    ));
                     return self.attempt_failed(operation, failure).await;
                 }
             }
@@ -81,14 +87,20 @@ impl Worker {
         }
         tracing::debug!(attempt.id = %prepared.attempt.id, statement = %prepared.statement, "sending");
         match self.0.client.execute(&prepared.statement).await {
+            Ok(()) => self.note_accepted(operation.id).await,
             // Whether it arrived shows at the next look.
-            Ok(()) | Err(Error::Unreachable { .. }) => Ok(()),
+            Err(Error::Unreachable { .. }) => Ok(()),
             Err(error) => self.refused(operation, &prepared.attempt, &error).await,
         }
     }
 
     /// Does what stands before a restore, for as long as nobody cancels it.
-    async fn clear(&self, id: OperationId, prepared: &Prepared) -> Result<(), Error> {
+    async fn clear(
+        &self,
+        id: OperationId,
+        prepared: &Prepared,
+        dropped: &mut Vec<String>,
+    ) -> Result<(), Error> {
         let (attempt, clearing) = (&prepared.attempt, &prepared.clearing);
         for database in &clearing.probe {
             self.0
@@ -103,6 +115,7 @@ impl Worker {
             let ExistingTable { database, name, .. } = table;
             tracing::warn!(attempt.id = %attempt.id, "dropping {database}.{name} before the restore, as asked");
             self.0.client.drop_table(table).await?;
+            dropped.push(format!("{database}.{name}"));
         }
         for database in &clearing.create_databases {
             self.0.client.create_database(database).await?;
@@ -147,20 +160,46 @@ impl Worker {
             .await?)
     }
 
-    /// A refusal of an id that the server knows means that an earlier sending had arrived.
+    /// A refusal because the id is used means that an earlier sending had arrived; so does a row.
     async fn refused(
         &self,
         operation: &Operation,
         attempt: &Attempt,
         error: &Error,
     ) -> Result<(), JournalError> {
-        match self.0.client.look(&[&attempt.id]).await {
-            Ok(look) if look.rows.is_empty() => {
-                self.attempt_failed(operation, error.failure("sending the statement"))
-                    .await
-            }
-            _ => Ok(()),
+        let look = self.0.client.look(&[&attempt.id]).await;
+        if look.is_ok_and(|look| !look.rows.is_empty()) {
+            Ok(())
+        } else if error.says_id_is_used() {
+            self.note_accepted(operation.id).await
+        } else {
+            self.attempt_failed(operation, error.failure("sending the statement"))
+                .await
         }
+    }
+
+    /// A server took the statement. Which one shows when a look finds its row: behind a balancer it
+    /// may be another than the one that was asked before, so it must not be sent to that one too.
+    async fn note_accepted(&self, id: OperationId) -> Result<(), JournalError> {
+        self.amend(id, |operation| {
+            if let Some(attempt) = operation.attempts.last_mut() {
+                attempt.delivery = Delivery::Accepted;
+            }
+        })
+        .await
+    }
+
+    /// What was dropped stays in the history, whatever becomes of the restore.
+    async fn note_dropped(&self, id: OperationId, dropped: &[String]) -> Result<(), JournalError> {
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        let note = format!(
+            "dropped before the restore, as asked: {}",
+            dropped.join(", ")
+        );
+        self.amend(id, move |operation| operation.notes.push(note))
+            .await
     }
 
     async fn attempt_failed(
@@ -210,4 +249,12 @@ impl Worker {
 fn is_starting(view: &View, id: OperationId) -> bool {
     view.operation(id)
         .is_some_and(|operation| operation.state == State::Starting)
+}
+
+fn after_dropping(dropped: &[String]) -> String {
+    if dropped.is_empty() {
+        String::new()
+    } else {
+        format!(", after dropping {}", dropped.join(", "))
+    }
 }

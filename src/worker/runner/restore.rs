@@ -101,6 +101,7 @@ impl Worker {
                     .iter()
                     .map(|table| table.database.clone())
                     .collect();
+                refuse_needed(&in_the_way)?;
                 clearing.drop = dependents_first(in_the_way);
             }
         }
@@ -136,6 +137,29 @@ fn refuse_rows(in_the_way: &[ExistingTable]) -> Result<(), NotReady> {
         FailureKind::NonEmptyTarget,
         text,
     )))
+}
+
+/// A table that something else needs would be refused in the middle of the dropping.
+fn refuse_needed(to_drop: &[ExistingTable]) -> Result<(), NotReady> {
+    let goes = |database: &str, name: &str| {
+        to_drop
+            .iter()
+            .any(|other| other.database == database && other.name == name)
+    };
+    let needed = to_drop.iter().find_map(|found| {
+        let (database, name) = found.needed_by.iter().find(|(database, name)| !goes(database, name))?;
+        Some(format!(
+            "{}.{} cannot be dropped, because {database}.{name} needs it; drop that first, or restore under another database name",
+            found.database, found.name
+        ))
+    });
+    match needed {
+        Some(text) => Err(NotReady::Impossible(Failure::new(
+            FailureKind::NonEmptyTarget,
+            text,
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Dictionaries and views go before the tables that they read: ClickHouse refuses it the other way

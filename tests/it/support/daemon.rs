@@ -7,6 +7,7 @@ use clickhouse_backupd::worker::Worker;
 use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -84,10 +85,11 @@ impl Home {
 
     /// A daemon with the system's clock and timer, which reads its file again.
     pub async fn start(&self) -> TestDaemon {
-        let source = Some(self.source());
+        let hangups = signal(SignalKind::hangup()).unwrap();
+        let reload = Some((self.source(), hangups));
         self.start_with(Options {
             clock: Clock::System,
-            source,
+            reload,
             with_timer: true,
         })
         .await
