@@ -250,6 +250,12 @@ impl Operation {
         (worth_it && attempts_left && in_time).then_some(at)
     }
 
+    /// ClickHouse answers again: what is wrong, if anything, is what the last attempt met.
+    pub fn answered(&mut self) {
+        self.unreachable_since = None;
+        self.failure = self.attempt().and_then(|attempt| attempt.failure.clone());
+    }
+
     /// The backup that a finished attempt made; `None` for other work.
     #[must_use]
     pub fn made_backup(&self) -> Option<Backup> {

@@ -177,7 +177,7 @@ impl Operation {
         match event {
             Event::Begun(attempt) => {
                 self.started_at = self.started_at.or(Some(now));
-                self.unreachable_since = None;
+                self.answered();
                 self.attempts.push(*attempt);
             }
             Event::Accepted(server) => {

@@ -6,17 +6,17 @@ use crate::backup::{BackupName, Place, Scope};
 use crate::catalog::{Change, Decision, View};
 use crate::clickhouse::Adoptable;
 use crate::operation::{
-    Attempt, AttemptOrigin, BackupWork, Delivery, Event, Existing, Limits, Operation, OperationId,
-    RestoreWork, Server, Trigger, Work,
+    Attempt, AttemptOrigin, BackupWork, Delivery, Event, Existing, Failure, Limits, Operation,
+    OperationId, RestoreWork, Server, Trigger, Work,
 };
 
 impl Worker {
-    /// Looks for attempts of ours and records those that are not known. The inner error is the text
-    /// of an answer that did not come.
-    pub(super) async fn adopt(&self) -> Result<Result<(), String>, JournalError> {
+    /// Looks for attempts of ours and records those that are not known. The inner error is
+    /// an answer that did not come.
+    pub(super) async fn adopt(&self) -> Result<Result<(), Failure>, JournalError> {
         let (look, found) = match self.0.client.adoptable().await {
             Ok(answer) => answer,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return Ok(Err(error.failure("looking for what runs already"))),
         };
         for running in found {
             let id = running.id.clone();

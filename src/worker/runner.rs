@@ -43,8 +43,10 @@ struct Memory {
     adopted: bool,
     killed_at: HashMap<OperationId, Instant>,
     progress_told_at: Option<Instant>,
-    /// Tries in a row that ClickHouse did not answer.
+    /// Tries in a row that ClickHouse did not answer as it must.
     unanswered: u32,
+    /// What it said, or why it said nothing, the last time.
+    last_failure: Option<Failure>,
     /// Nothing is asked before this: ClickHouse did not answer just now.
     quiet_until: Option<Instant>,
 }
@@ -104,7 +106,8 @@ impl Worker {
                 .quiet_until
                 .is_some_and(|until| Instant::now() < until)
             {
-                self.note_unreachable(&operation).await?;
+                self.note_waiting(&operation, memory.last_failure.clone())
+                    .await?;
             } else {
                 self.begin(memory, &operation).await?;
             }
@@ -130,7 +133,9 @@ impl Worker {
         let look = self.0.client.look(&attempts).await;
         self.told(
             memory,
-            look.as_ref().map(|_| ()).map_err(ToString::to_string),
+            look.as_ref()
+                .map(|_| ())
+                .map_err(|error| error.failure("looking at what runs")),
         );
         let progress = progress(active, look.as_ref().ok());
         tell_progress(memory, active, &progress);
@@ -197,8 +202,12 @@ impl Worker {
         match self.prepare(operation).await {
             Ok(prepared) => self.start(operation, prepared).await,
             Err(NotReady::Server(error @ Error::Unreachable { .. })) => {
-                self.told(memory, Err(error.to_string()));
-                self.note_unreachable(operation).await
+                self.told(
+                    memory,
+                    Err(error.failure("asking ClickHouse what it holds")),
+                );
+                self.note_waiting(operation, memory.last_failure.clone())
+                    .await
             }
             Err(NotReady::Server(error)) => {
                 self.refused_before_start(
@@ -233,16 +242,28 @@ impl Worker {
         }
     }
 
-    /// Written once per outage: patience is counted from here, also by the next process.
-    async fn note_unreachable(&self, operation: &Operation) -> Result<(), JournalError> {
-        if operation.unreachable_since.is_some() {
+    /// Written once per outage and reason: patience is counted from here, also by the next process,
+    /// and the reason is what the caller reads when it is over.
+    async fn note_waiting(
+        &self,
+        operation: &Operation,
+        reason: Option<Failure>,
+    ) -> Result<(), JournalError> {
+        let is_told = |told: &Failure| {
+            reason
+                .as_ref()
+                .is_none_or(|reason| reason.kind == told.kind)
+        };
+        if operation.unreachable_since.is_some() && operation.failure.as_ref().is_some_and(is_told)
+        {
             return Ok(());
         }
         let now = self.0.clock.now();
-        self.amend(operation.id, move |operation| {
-            operation.unreachable_since = Some(now);
-        })
-        .await
+        let change = move |operation: &mut Operation| {
+            operation.unreachable_since = operation.unreachable_since.or(Some(now));
+            operation.failure = reason;
+        };
+        self.amend(operation.id, change).await
     }
 
     /// The outage is over for those who wait, too.
@@ -252,18 +273,22 @@ impl Worker {
             operation.state == State::Pending && operation.unreachable_since.is_some()
         });
         for operation in waited {
-            self.amend(operation.id, |operation| operation.unreachable_since = None)
-                .await?;
+            self.amend(operation.id, Operation::answered).await?;
         }
         Ok(())
     }
 
     async fn note_contact(&self, operation: &Operation, seen: &Seen) -> Result<(), JournalError> {
+        let now = self.0.clock.now();
         match (seen, operation.unreachable_since) {
-            (Seen::Unreachable(_), None) => self.note_unreachable(operation).await,
+            (Seen::Unreachable(_), None) => {
+                self.amend(operation.id, move |operation| {
+                    operation.unreachable_since = Some(now);
+                })
+                .await
+            }
             (Seen::Absent { .. } | Seen::Row(..), Some(_)) => {
-                self.amend(operation.id, |operation| operation.unreachable_since = None)
-                    .await
+                self.amend(operation.id, Operation::answered).await
             }
             _ => Ok(()),
         }
@@ -271,17 +296,18 @@ impl Worker {
 
     /// Takes note of whether ClickHouse answered; logs the beginning and the end of an outage, not
     /// each of its looks.
-    fn told(&self, memory: &mut Memory, answer: Result<(), String>) -> bool {
-        let Err(error) = answer else {
+    fn told(&self, memory: &mut Memory, answer: Result<(), Failure>) -> bool {
+        let Err(failure) = answer else {
             if memory.unanswered > 0 {
                 tracing::info!("ClickHouse at {} answers again", self.0.client.url());
             }
-            (memory.unanswered, memory.quiet_until) = (0, None);
+            (memory.unanswered, memory.quiet_until, memory.last_failure) = (0, None, None);
             return true;
         };
         if memory.unanswered == 0 {
-            tracing::warn!("{error}");
+            tracing::warn!("{}; {}", failure.message, failure.kind.hint());
         }
+        memory.last_failure = Some(failure);
         let doubled = UNREACHABLE_RETRY_MIN.saturating_mul(1 << memory.unanswered.min(10));
         memory.unanswered = memory.unanswered.saturating_add(1);
         memory.quiet_until = Some(Instant::now() + doubled.min(UNREACHABLE_RETRY_MAX));

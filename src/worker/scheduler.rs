@@ -192,7 +192,11 @@ impl Pass {
         });
         for operation in waiting {
             // One that has failed before keeps its failure: it was more than skipped.
-            let event = match &operation.failure {
+            let event = match operation
+                .failure
+                .as_ref()
+                .filter(|_| !operation.attempts.is_empty())
+            {
                 Some(failure) => Event::GaveUp(failure.clone()),
                 None => Event::Skip(SkipReason::Superseded),
             };

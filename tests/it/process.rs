@@ -243,7 +243,6 @@ async fn signals_reload_and_end_it() {
         "\"message\":\"clickhouse-backupd runs\"",
         "is pending",
         "is starting",
-        "is running",
         "succeeded",
         "the schedule changed",
     ] {

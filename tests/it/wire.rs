@@ -119,6 +119,26 @@ async fn a_wrong_password_is_denied_and_a_rotated_one_is_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operation_that_waited_for_a_password_says_so() {
+    if engine::is_foreign() {
+        return;
+    }
+    let engine = Engine::start(&["--password", "right"]).await;
+    let home = crate::support::daemon::Home::new();
+    let login = "clickhouse.password = \"wrong\"\nclickhouse.client_deadline = \"2s\"";
+    home.write(&engine.url, login);
+    let daemon = home.start().await;
+    let text = daemon.fails("/backup/create?name=x").await;
+    assert!(
+        text.contains("516")
+            && text.contains("check the password")
+            && !text.contains("did not answer"),
+        "{text}"
+    );
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_is_told_with_its_cause() {
     let client = Client::new(settings("http://127.0.0.1:1")).unwrap();
     let error = client.server().await.unwrap_err();

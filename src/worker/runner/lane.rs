@@ -56,24 +56,36 @@ fn out_of_time(operation: &Operation, now: Timestamp) -> Option<Failure> {
         .unreachable_since
         .map(|since| elapsed(since, now) >= operation.limits.unreachable);
     match (operation.limits.deadline, past_deadline, patience) {
-        (Some(_), true, Some(_)) => Some(Failure::new(
-            FailureKind::Unreachable,
-            "ClickHouse did not answer until the deadline",
-        )),
+        (Some(_), true, Some(_)) => Some(waited(operation, "until the deadline")),
         (Some(_), true, None) => Some(operation.failure.clone().unwrap_or_else(|| {
             Failure::new(
                 FailureKind::TimedOut,
                 "waited behind other operations until its deadline",
             )
         })),
-        (None, _, Some(true)) => Some(Failure::new(
-            FailureKind::Unreachable,
-            format!(
-                "ClickHouse did not answer for {} s",
-                operation.limits.unreachable.as_secs()
-            ),
-        )),
+        (None, _, Some(true)) => {
+            let seconds = operation.limits.unreachable.as_secs();
+            Some(waited(operation, &format!("for {seconds} s")))
+        }
         _ => None,
+    }
+}
+
+/// The reason is what ClickHouse, or its absence, said last.
+fn waited(operation: &Operation, how_long: &str) -> Failure {
+    match &operation.failure {
+        Some(failure) if failure.kind != FailureKind::Unreachable => Failure::new(
+            failure.kind,
+            format!("waited {how_long}: {}", failure.message),
+        ),
+        Some(failure) => Failure::new(
+            FailureKind::Unreachable,
+            format!("ClickHouse did not answer {how_long}: {}", failure.message),
+        ),
+        None => Failure::new(
+            FailureKind::Unreachable,
+            format!("ClickHouse did not answer {how_long}"),
+        ),
     }
 }
 
