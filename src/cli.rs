@@ -84,7 +84,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let loaded = match config::load(&source, Clock::System.now()) {
         Ok(loaded) => loaded,
-        Err(errors) => return Ok(refused(&errors)),
+        Err(errors) => return Ok(refused(&source, &errors)),
     };
     match command {
         Command::Server => {}
@@ -98,8 +98,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(errors: &ConfigErrors) -> ExitCode {
+fn refused(source: &Source, errors: &ConfigErrors) -> ExitCode {
     eprintln!("{errors}");
+    let mistakes = counted(errors.0.len(), "mistake");
+    eprintln!("{}: not valid, {mistakes}", place(source));
     ExitCode::from(EXIT_CONFIG)
 }
 
@@ -114,7 +116,7 @@ fn serve(source: Source) -> anyhow::Result<ExitCode> {
         let hangups = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let loaded = match config::load(&source, Clock::System.now()) {
             Ok(loaded) => loaded,
-            Err(errors) => return Ok(refused(&errors)),
+            Err(errors) => return Ok(refused(&source, &errors)),
         };
         start_log(&loaded.config.log)?;
         let options = Options {
@@ -180,10 +182,6 @@ fn colours() -> bool {
 }
 
 fn check(source: &Source, loaded: &Loaded) {
-    let from = source.file.as_ref().map_or_else(
-        || "the environment".to_owned(),
-        |file| file.display().to_string(),
-    );
     for warning in loaded
         .config
         .warnings
@@ -192,7 +190,21 @@ fn check(source: &Source, loaded: &Loaded) {
     {
         println!("warning: {warning}");
     }
-    println!("{from}: valid, {} schedules", loaded.config.schedules.len());
+    let schedules = counted(loaded.config.schedules.len(), "schedule");
+    println!("{}: valid, {schedules}", place(source));
+}
+
+/// What was read, for the line that says what came of it.
+fn place(source: &Source) -> String {
+    source.file.as_ref().map_or_else(
+        || "the environment".to_owned(),
+        |file| file.display().to_string(),
+    )
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn next(loaded: &Loaded, count: usize, only: Option<&str>, now: Timestamp) -> ExitCode {

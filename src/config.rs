@@ -179,10 +179,13 @@ pub fn load(source: &Source, now: Timestamp) -> Result<Loaded, ConfigErrors> {
     }
 }
 
-/// Every effective value with its source, as TOML; secrets are redacted.
+/// Every effective value with its source, as TOML, with what should be known as comments; secrets are
+/// redacted.
 #[must_use]
 pub fn show(loaded: &Loaded) -> String {
-    show::lines(&loaded.values, &loaded.config.warnings)
+    let mut warnings = loaded.config.warnings.clone();
+    warnings.extend(loaded.config.not_yet());
+    show::lines(&loaded.values, &warnings)
 }
 
 impl Config {

@@ -16,18 +16,35 @@ struct Presented {
     password: SecretString,
 }
 
+/// What became of a caller's credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The caller may go on.
+    Granted,
+    /// Credentials were sent, and they are not the right ones: somebody should know.
+    Rejected,
+    /// None were sent. Usual: some clients (wget) send them only after they were asked to.
+    Unasked,
+}
+
 /// Whether a caller may go on.
 ///
 /// # Errors
 /// When the password cannot be read: then nobody may, because we cannot tell.
-pub(super) async fn allows(
+pub(super) async fn access(
     credentials: &Credentials,
     headers: &HeaderMap,
     query: Option<&str>,
-) -> Result<bool, SecretError> {
+) -> Result<Access, SecretError> {
     let password = read(&credentials.password).await?;
     let presented = presented(headers, query);
-    Ok(matches(&presented, &credentials.user, &password))
+    Ok(if matches(&presented, &credentials.user, &password) {
+        Access::Granted
+    } else if were_sent(headers, query) {
+        Access::Rejected
+    } else {
+        Access::Unasked
+    })
 }
 
 /// The answer to a caller who may not go on, as the server we replace gives it.
@@ -85,6 +102,13 @@ fn presented(headers: &HeaderMap, query: Option<&str>) -> Presented {
     presented
 }
 
+/// Also true of what cannot be read as credentials: it was an attempt all the same.
+fn were_sent(headers: &HeaderMap, query: Option<&str>) -> bool {
+    headers.contains_key(header::AUTHORIZATION)
+        || form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+            .any(|(name, _)| name == "user" || name == "pass")
+}
+
 fn basic(headers: &HeaderMap) -> Option<Presented> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
@@ -129,6 +153,32 @@ mod tests {
         #[case] expected: bool,
     ) {
         assert_eq!(allowed(header, query, "s3:cret"), expected);
+    }
+
+    #[rstest]
+    #[case(None, "", Access::Unasked)]
+    #[case(None, "name=daily", Access::Unasked)]
+    #[case(None, "pass=wrong", Access::Rejected)]
+    #[case(None, "user=backup", Access::Rejected)]
+    #[case(Some("Bearer abc"), "", Access::Rejected)]
+    #[case(Some("Basic YmFja3VwOndyb25n"), "", Access::Rejected)]
+    #[case(Some("Basic YmFja3VwOnMzY3JldA=="), "", Access::Granted)]
+    #[tokio::test]
+    async fn wrong_credentials_are_told_from_none(
+        #[case] header: Option<&str>,
+        #[case] query: &str,
+        #[case] expected: Access,
+    ) {
+        let credentials = Credentials {
+            user: "backup".into(),
+            password: SecretSource::Value(SecretString::from("s3cret")),
+        };
+        let mut headers = HeaderMap::new();
+        if let Some(text) = header {
+            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+        }
+        let found = access(&credentials, &headers, Some(query)).await;
+        assert_eq!(found.unwrap(), expected);
     }
 
     #[test]

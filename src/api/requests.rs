@@ -15,6 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use super::auth::Access;
 use super::compat::answer::Refusal;
 use super::{Credentials, auth};
 
@@ -50,10 +51,14 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
         return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "", text).into_response();
     };
     if let Some(credentials) = &guard.credentials {
-        let allowed = auth::allows(credentials, request.headers(), request.uri().query()).await;
-        match allowed {
-            Ok(true) => {}
-            Ok(false) => {
+        let access = auth::access(credentials, request.headers(), request.uri().query()).await;
+        match access {
+            Ok(Access::Granted) => {}
+            Ok(Access::Unasked) => {
+                tracing::debug!(path = %shown_path(&request), "asked for credentials");
+                return auth::refusal();
+            }
+            Ok(Access::Rejected) => {
                 tracing::warn!(path = %shown_path(&request), "rejected credentials");
                 return auth::refusal();
             }

@@ -21,7 +21,7 @@ const NOT_TAKEN: [(&[&str], &str); 10] = [
             "S3_ACCESS_KEY",
             "S3_SECRET_KEY",
         ],
-        "write destination.url and destination.s3.*",
+        "backups go where the disk or collection of ClickHouse says; destination.url and destination.s3.*, our own view of it, have no effect yet in this version",
     ),
     (
         &["BACKUPS_TO_KEEP_REMOTE"],

@@ -229,7 +229,7 @@ impl Check<'_> {
                     }
                     Ok(_) => {}
                     Err(error) => self.warn(format!(
-                        "{file_path}: {error} (needed when the daemon runs, not for this check)"
+                        "{file_path}: {error} (the daemon reads it at each use, and needs it by then)"
                     )),
                 }
                 Some(source)

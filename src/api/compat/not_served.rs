@@ -3,7 +3,7 @@
 use super::answer::Refusal;
 
 /// The same words on every route that would delete.
-pub(super) const NO_DELETE: &str = "this version does not delete backups; remove the backup's folder in the destination by hand, its .backup file first";
+pub(super) const NO_DELETE: &str = "this version does not delete backups; remove the backup's folder in the destination by hand, its .backup file first; a backup removed by hand stays listed here, and its name stays taken";
 /// Where commands of the old command line that only read are found.
 pub(super) const NO_LIST: &str = "lists are at GET /backup/list";
 

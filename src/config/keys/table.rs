@@ -70,7 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "destination.url",
         Text,
-        "Our own view of the same place: s3://bucket/prefix or file:///path; needed to list, prove and remove.",
+        "Our own view of the same place: s3://bucket/prefix or file:///path; checked like destination.s3, and neither is in effect yet in this version.",
     ),
     Key::new(
         "destination.s3.endpoint",
@@ -103,7 +103,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "api.listen",
         Text,
-        "Host and port of the API and the page; `:7171` means every IPv4 address.",
+        "Host and port of the API; `:7171` means every IPv4 address.",
     )
     .or("\"127.0.0.1:7171\"")
     .was(&["API_LISTEN"]),
@@ -159,7 +159,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "schedules.*.cron",
         Text,
-        "When it is due: five cron fields, or six with seconds first. Required.",
+        "When it is due: five cron fields, six with seconds first, or @daily, @hourly and the like. Required.",
     ),
     Key::new(
         "schedules.*.timezone",

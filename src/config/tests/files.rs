@@ -68,7 +68,7 @@ fn has_default(path: &str) -> bool {
 }
 
 #[test]
-fn the_shipped_file_is_what_the_design_says() {
+fn the_shipped_file_backs_up_every_night() {
     let config = config(&shipped(|_| false));
     let schedule = config.schedules.values().next().unwrap();
     assert_eq!(

@@ -262,7 +262,7 @@ fn what_is_not_taken_is_said_once_per_group() {
         warnings,
         [
             "REMOTE_STORAGE is not taken: backups go where destination.disk or destination.collection says",
-            "S3_BUCKET, S3_SECRET_KEY are not taken: write destination.url and destination.s3.*",
+            "S3_BUCKET, S3_SECRET_KEY are not taken: backups go where the disk or collection of ClickHouse says; destination.url and destination.s3.*, our own view of it, have no effect yet in this version",
             "API_CREATE_INTEGRATION_TABLES is not taken: no tables are created in the server; use the API",
         ]
     );
@@ -275,7 +275,7 @@ fn what_is_valid_and_should_be_known_is_a_warning() {
     );
     let text = config.warnings.join("\n");
     for part in [
-        "may restore and delete",
+        "may make backups, restore (with rm, after dropping tables) and end operations",
         "port 9000 is usually the native protocol",
         "clickhouse.password_file: reading the secret file /nowhere/p",
         "schedules: there are none",
@@ -284,6 +284,37 @@ fn what_is_valid_and_should_be_known_is_a_warning() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(config.warnings.len(), 5, "{text}");
+}
+
+#[test]
+fn what_has_no_effect_yet_is_shown_as_a_comment() {
+    let text = small_and("destination", "url = \"s3://b/p\"");
+    let loaded = given(text, &[]).load().unwrap();
+    let shown = show(&loaded);
+    let not_yet = loaded.config.not_yet();
+    assert_eq!(not_yet.len(), 2, "{not_yet:?}");
+    for warning in not_yet {
+        assert!(
+            shown.contains(&format!("# warning: {warning}\n")),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn without_a_policy_every_backup_is_kept_and_that_is_said() {
+    let text = "[destination]\ndisk = \"d\"\n[schedules.daily]\ncron = \"@daily\"\n";
+    assert_eq!(
+        config(text).warnings,
+        ["no [retention]: every backup is kept"]
+    );
+    let own = format!("{text}[schedules.daily.retention]\nkeep_last = 3\n");
+    assert_eq!(
+        config(&own).warnings,
+        [
+            "no rule in [retention]: every backup is kept, except where a section of its own says otherwise"
+        ]
+    );
 }
 
 #[test]

@@ -86,7 +86,12 @@ impl Check<'_> {
                 remedy,
             );
         } else {
-            self.warn("retention: there is no rule in [retention], so every backup is kept for ever except where a section of its own says otherwise");
+            let elsewhere = retention.manual.is_some() || !retention.schedules.is_empty();
+            self.warn(if elsewhere {
+                "no rule in [retention]: every backup is kept, except where a section of its own says otherwise"
+            } else {
+                "no [retention]: every backup is kept"
+            });
         }
     }
 }

@@ -86,7 +86,7 @@ impl Check<'_> {
             && !settings.listen.is_empty()
         {
             let listen = &settings.listen;
-            self.warn(format!("api: whoever reaches {listen} may restore and delete; set api.user and api.password_file"));
+            self.warn(format!("api: whoever reaches {listen} may make backups, restore (with rm, after dropping tables) and end operations; set api.user and api.password_file"));
         }
         settings
     }
@@ -146,7 +146,9 @@ impl Check<'_> {
                 for (path, file) in [(certificate, &certificate_file), (key, &private_key_file)] {
                     if !file.is_file() {
                         let file = file.display();
-                        self.warn(format!("{path}: there is no file {file} (needed when the daemon runs, not for this check)"));
+                        self.warn(format!(
+                            "{path}: there is no file {file} (the daemon does not start without it)"
+                        ));
                     }
                 }
                 Some(api::Tls {
