@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use name::{
-    BACKUP_NAME_LENGTH_MAX, BackupName, BackupNameError, KINDS, NameTemplate, NameTemplateError,
-    Resolution, SlotNaming,
+    BACKUP_NAME_LENGTH_MAX, BackupName, BackupNameError, KINDS, NameShapes, NameTemplate,
+    NameTemplateError, Resolution, SlotNaming,
 };
 pub use pattern::{PatternError, TablePattern, glob};
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod template;
 
-pub use template::{KINDS, NameTemplate, NameTemplateError, Resolution, SlotNaming};
+pub use template::{KINDS, NameShapes, NameTemplate, NameTemplateError, Resolution, SlotNaming};
 
 /// The most characters a backup's name may have.
 pub const BACKUP_NAME_LENGTH_MAX: usize = 128;

@@ -11,7 +11,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp, Zoned};
 
-use crate::backup::{BackupName, KINDS, NameTemplate, Resolution, SlotNaming};
+use crate::backup::{BackupName, KINDS, NameShapes, NameTemplate, Resolution, SlotNaming};
 use crate::schedule::Calendar;
 
 /// The most slots of one schedule that are looked at.
@@ -217,13 +217,14 @@ fn between(schedules: &[NamedSchedule<'_>], from: Timestamp) -> Option<Collision
 
 /// The schedules whose names have a shape in common with another's.
 fn that_could_meet(schedules: &[NamedSchedule<'_>]) -> Vec<usize> {
-    let meets = |a: &NamedSchedule<'_>, b: &NamedSchedule<'_>| {
-        a.template.could_share_a_name(a.name, b.template, b.name)
-    };
+    let shapes: Vec<NameShapes> = schedules
+        .iter()
+        .map(|schedule| schedule.template.shapes(schedule.name))
+        .collect();
     let mut involved = vec![false; schedules.len()];
-    for (index, one) in schedules.iter().enumerate() {
-        for (offset, other) in schedules[index + 1..].iter().enumerate() {
-            if meets(one, other) {
+    for (index, one) in shapes.iter().enumerate() {
+        for (offset, other) in shapes[index + 1..].iter().enumerate() {
+            if one.could_share_a_name(other) {
                 involved[index] = true;
                 involved[index + 1 + offset] = true;
             }

@@ -157,7 +157,7 @@ impl NameTemplate {
             name: shown(name),
             problem,
         };
-        for shape in self.shapes(schedule) {
+        for shape in self.shapes(schedule).0 {
             let example: String = shape.iter().map(|slot| slot.example()).collect();
             if !example.bytes().next().is_some_and(allowed_first) {
                 return Err(refuse(
@@ -220,26 +220,14 @@ impl NameTemplate {
         self.parts.contains(&Part::LogicalDate)
     }
 
-    /// Whether some name of this template for `schedule` could also be one of `other` for
-    /// `other_schedule`, judged by the shapes of the names alone.
-    ///
-    /// `false` is a proof; `true` only means that the slots have to be looked at.
-    pub fn could_share_a_name(&self, schedule: &str, other: &Self, other_schedule: &str) -> bool {
-        let theirs = other.shapes(other_schedule);
-        self.shapes(schedule).iter().any(|mine| {
-            theirs.iter().any(|theirs| {
-                mine.len() == theirs.len() && mine.iter().zip(theirs).all(|(a, b)| a.overlaps(*b))
-            })
-        })
-    }
-
     /// The template as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// All forms that names can take: each kind, with and without an offset behind the time.
-    fn shapes(&self, schedule: &str) -> Vec<Vec<Place>> {
+    /// All forms that the names of this template for `schedule` can take: each kind, with and without
+    /// an offset behind the time.
+    pub fn shapes(&self, schedule: &str) -> NameShapes {
         let mut shapes = Vec::new();
         let times: &[&str] = if self.parts.contains(&Part::Time) {
             &TIME_SHAPES
@@ -262,7 +250,24 @@ impl NameTemplate {
                 shapes.push(shape);
             }
         }
-        shapes
+        NameShapes(shapes)
+    }
+}
+
+/// The forms of a schedule's names; made once, compared with those of every other schedule.
+#[derive(Debug)]
+pub struct NameShapes(Vec<Vec<Place>>);
+
+impl NameShapes {
+    /// Whether some name could also be one of the other schedule's, judged by the forms alone.
+    ///
+    /// `false` is a proof; `true` only means that the slots have to be looked at.
+    pub fn could_share_a_name(&self, other: &Self) -> bool {
+        self.0.iter().any(|mine| {
+            other.0.iter().any(|theirs| {
+                mine.len() == theirs.len() && mine.iter().zip(theirs).all(|(a, b)| a.overlaps(*b))
+            })
+        })
     }
 }
 
@@ -557,8 +562,14 @@ mod tests {
     fn shapes(#[case] one: &str, #[case] other: &str, #[case] expected: bool) {
         let one = NameTemplate::parse(one).unwrap();
         let other = NameTemplate::parse(other).unwrap();
-        assert_eq!(one.could_share_a_name("a1", &other, "b1"), expected);
-        assert_eq!(other.could_share_a_name("b1", &one, "a1"), expected);
+        assert_eq!(
+            one.shapes("a1").could_share_a_name(&other.shapes("b1")),
+            expected
+        );
+        assert_eq!(
+            other.shapes("b1").could_share_a_name(&one.shapes("a1")),
+            expected
+        );
     }
 
     fn any_template() -> impl Strategy<Value = String> {
@@ -603,7 +614,7 @@ mod tests {
                 shape.len() == name.as_str().len()
                     && shape.iter().zip(name.as_str().bytes()).all(|(p, b)| p.overlaps(Place::Exactly(b)))
             };
-            prop_assert!(template.shapes("daily").iter().any(fits), "{}", name);
+            prop_assert!(template.shapes("daily").0.iter().any(fits), "{}", name);
         }
 
         #[test]
