@@ -20,6 +20,8 @@ pub const FILE: &str = "file";
 /// Every effective value. It holds secrets in clear, so it is no `Debug` and lives only during a load.
 pub struct Values {
     figment: Figment,
+    /// What figment makes of all layers: made once, because it makes it anew at each question.
+    merged: Option<Value>,
     file: Option<PathBuf>,
     lines: BTreeMap<String, usize>,
     sections: BTreeMap<String, String>,
@@ -34,6 +36,7 @@ impl Values {
         let names = schedule_names(&layers);
         let mut values = Self {
             figment: Figment::from(built_in(&names)),
+            merged: None,
             file: layers.iter().find_map(|layer| layer.file.clone()),
             lines: BTreeMap::new(),
             sections: BTreeMap::new(),
@@ -50,12 +53,13 @@ impl Values {
             }
             values.figment = values.figment.merge(layer);
         }
+        values.merged = values.figment.find_value("").ok();
         values
     }
 
     /// The value of a key.
     pub fn get(&self, path: &str) -> Option<Value> {
-        self.figment.find_value(path).ok()
+        self.merged.as_ref()?.find_ref(path).cloned()
     }
 
     /// Whether somebody wrote this table, or a key in it.
@@ -87,7 +91,13 @@ impl Values {
             Some(origin) => Some(origin.clone()),
             None => self
                 .figment
-                .find_metadata(path)
+                .get_metadata(
+                    self.merged
+                        .as_ref()
+                        .and_then(|merged| merged.find_ref(path))
+                        .map(Value::tag)
+                        .unwrap_or_default(),
+                )
                 .map(|metadata| metadata.name.to_string()),
         };
         match origin {

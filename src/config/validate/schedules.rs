@@ -15,7 +15,7 @@ use crate::operation::{Retry, Schedule};
 use crate::schedule::{Calendar, CalendarError, MissedPolicy, ScheduleName};
 
 /// Most schedules: each is a series of every metric and a timer.
-const SCHEDULES_MAX: usize = 200;
+const SCHEDULES_MAX: usize = 1_000;
 
 const ATTEMPTS_MAX: u32 = 100;
 const SECOND: Duration = Duration::from_secs(1);
