@@ -11,6 +11,7 @@ mod routes;
 #[cfg(test)]
 mod testing;
 mod tls;
+pub mod v1;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
