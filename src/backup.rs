@@ -23,6 +23,15 @@ pub enum Place {
     Collection(String),
 }
 
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Disk(disk) => write!(f, "Disk('{disk}')"),
+            Self::Collection(collection) => write!(f, "S3({collection})"),
+        }
+    }
+}
+
 /// Whether a backup stands alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,7 +86,7 @@ impl Scope {
 }
 
 /// A table as the server knew it when the backup was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Table {
     /// Its database.
     pub database: String,
@@ -85,6 +94,12 @@ pub struct Table {
     pub name: String,
     /// Its engine, as in `system.tables`: says how it must be dropped.
     pub engine: String,
+    /// Its rows at that moment, where the engine tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Its bytes on the server's disk at that moment, where the engine tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// Something on the server that this backup does not hold, and why.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::backup::{Backup, Contents};
 use crate::operation::{AttemptId, Operation};
-use crate::schedule::ScheduleName;
+use crate::schedule::{Pause, ScheduleName};
 
 pub use store::OpenError;
 pub use view::{LastSlot, View};
@@ -43,6 +43,8 @@ pub enum Change {
     DropContents(AttemptId),
     /// How far a schedule has come.
     PutLastSlot(ScheduleName, LastSlot),
+    /// A schedule was paused; `None`: it goes on.
+    PutPause(ScheduleName, Option<Pause>),
 }
 
 /// What a pure decision over the current view wants: changes, all of them or none, and an answer.
@@ -236,6 +238,7 @@ mod tests {
                     Trigger::Schedule {
                         schedule: schedule.clone(),
                         slot,
+                        run: 1,
                     },
                     id,
                 ),
@@ -270,6 +273,7 @@ mod tests {
         let trigger = Trigger::Schedule {
             schedule,
             slot: Timestamp::UNIX_EPOCH,
+            run: 1,
         };
         put(
             &catalog,

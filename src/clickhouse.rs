@@ -13,7 +13,10 @@ pub use client::{Client, Error, SetupError};
 pub use look::Adoptable;
 pub use quote::{identifier, string};
 pub use scope::{Preflight, Unresolvable};
-pub use statement::{RestorePlan, Target, backup_statement, restore_plan, restore_statement};
+pub use statement::{
+    RestorePlan, RestoredTable, Target, backup_statement, plain_restore_statement, restore_plan,
+    restore_statement,
+};
 pub use tables::ExistingTable;
 
 use crate::secret::SecretSource;

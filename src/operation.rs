@@ -81,6 +81,9 @@ pub struct Operation {
     pub unreachable_since: Option<Timestamp>,
     /// When its end was asked for.
     pub cancel_asked_at: Option<Timestamp>,
+    /// Attempts that earlier runs of its slot made: numbers go on, because ClickHouse knows theirs.
+    #[serde(default)]
+    pub attempts_before: u32,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
     /// The latest failure; a success clears it.
@@ -97,15 +100,22 @@ pub struct Operation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
-    /// A schedule, for a slot; the pair is unique.
+    /// A schedule, for a slot; with the run, that is unique.
     Schedule {
         /// Its name.
         schedule: ScheduleName,
         /// The due time.
         slot: Timestamp,
+        /// 1 when the slot became due; later runs of the same slot were asked for by hand.
+        #[serde(default = "first_run")]
+        run: u32,
     },
     /// A client, over the API.
     Client,
+}
+
+fn first_run() -> u32 {
+    1
 }
 
 /// How long an operation may take, and how often it is tried.
@@ -148,6 +158,7 @@ impl Operation {
             not_before: None,
             unreachable_since: None,
             cancel_asked_at: None,
+            attempts_before: 0,
             attempts: Vec::new(),
             failure: None,
             skipped: None,
@@ -195,14 +206,37 @@ impl Operation {
         }
     }
 
+    /// The slot that it belongs to.
+    #[must_use]
+    pub fn slot(&self) -> Option<Timestamp> {
+        match &self.trigger {
+            Trigger::Schedule { slot, .. } => Some(*slot),
+            Trigger::Client => None,
+        }
+    }
+
+    /// Which run of its slot it is.
+    #[must_use]
+    pub fn run(&self) -> Option<u32> {
+        match &self.trigger {
+            Trigger::Schedule { run, .. } => Some(*run),
+            Trigger::Client => None,
+        }
+    }
+
+    /// Attempts of this and of all earlier runs of its slot.
+    #[must_use]
+    pub fn attempts_in_all(&self) -> u32 {
+        let attempts = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+        self.attempts_before.saturating_add(attempts)
+    }
+
     /// The id of its next attempt.
     #[must_use]
     pub fn next_attempt_id(&self) -> AttemptId {
-        let number = u32::try_from(self.attempts.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(1);
+        let number = self.attempts_in_all().saturating_add(1);
         match &self.trigger {
-            Trigger::Schedule { schedule, slot } => AttemptId::of_slot(schedule, *slot, number),
+            Trigger::Schedule { schedule, slot, .. } => AttemptId::of_slot(schedule, *slot, number),
             Trigger::Client => AttemptId::of_client(self.id, number),
         }
     }
@@ -231,11 +265,13 @@ impl Operation {
     #[must_use]
     pub fn retry_at(&self, kind: FailureKind, now: Timestamp) -> Option<Timestamp> {
         let left_behind = || {
-            self.attempts
-                .iter()
-                .rev()
-                .skip(1)
-                .any(|attempt| attempt.failure.is_some())
+            self.attempts_before > 0
+                || self
+                    .attempts
+                    .iter()
+                    .rev()
+                    .skip(1)
+                    .any(|attempt| attempt.failure.is_some())
         };
         // What a backup is to contain is looked up for each attempt: a table that vanished between
         // the look and the statement is no reason to give up.
@@ -272,7 +308,7 @@ impl Operation {
             number: self.number,
             attempt: attempt.id.to_string(),
             origin: match &self.trigger {
-                Trigger::Schedule { schedule, slot } => Origin::Schedule {
+                Trigger::Schedule { schedule, slot, .. } => Origin::Schedule {
                     schedule: schedule.to_string(),
                     slot: *slot,
                 },
@@ -326,6 +362,7 @@ mod tests {
             delivery: Delivery::MaybeSent,
             server: Some(server()),
             tables: Some(3),
+            bytes_expected: None,
             failure: None,
         }
     }
@@ -352,7 +389,11 @@ mod tests {
         let id = OperationId::of_slot(&schedule, slot);
         Operation::new(
             id,
-            Trigger::Schedule { schedule, slot },
+            Trigger::Schedule {
+                schedule,
+                slot,
+                run: 1,
+            },
             work,
             "create 1970-01-01".into(),
             limits,

@@ -10,6 +10,8 @@ mod calendar_oracle;
 mod due;
 mod expression;
 mod name;
+mod pause;
+mod slot;
 
 pub use calendar::{Calendar, CalendarError};
 pub use due::{
@@ -18,3 +20,5 @@ pub use due::{
 };
 pub use expression::{CRON_LENGTH_MAX_BYTES, ExpressionError, FieldName};
 pub use name::{SCHEDULE_NAME_LENGTH_MAX, ScheduleName, ScheduleNameError};
+pub use pause::{PAUSE_REASON_MAX_CHARS, Pause};
+pub use slot::SlotError;

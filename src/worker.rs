@@ -4,6 +4,9 @@
 //! client; the runner takes them through the lane one after the other. All of them read and write
 //! the same rows, so a process that starts after a crash simply goes on.
 
+mod check;
+mod contact;
+mod control;
 mod journal;
 mod reconciler;
 mod runner;
@@ -11,7 +14,7 @@ pub mod scheduler;
 mod submit;
 mod timer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -21,8 +24,11 @@ use crate::catalog::Catalog;
 use crate::clickhouse::Client;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::operation::{OperationId, Progress};
+use crate::operation::{AttemptId, OperationId, Progress};
 
+pub use check::{Action, CheckError, CheckedTable, RestoreCheck};
+pub use contact::Contact;
+pub use control::{PauseError, RunError};
 pub use journal::JournalError;
 pub use submit::{CancelError, Request, SubmitError, Submitted};
 
@@ -68,6 +74,10 @@ pub struct Context {
 #[derive(Debug, Default)]
 pub struct Live {
     progress: RwLock<HashMap<OperationId, Progress>>,
+    /// The last answer to "who are you".
+    contact: tokio::sync::Mutex<Option<Contact>>,
+    /// Attempts whose statement a server took, until the lane is free again.
+    accepted: RwLock<HashSet<AttemptId>>,
     looked: AtomicBool,
 }
 
@@ -86,6 +96,29 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
             .copied()
+    }
+
+    fn was_accepted(&self, attempt: &AttemptId) -> bool {
+        self.accepted
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(attempt)
+    }
+
+    fn set_accepted(&self, attempt: AttemptId) {
+        self.accepted
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(attempt);
+    }
+
+    /// Nothing is at work any more.
+    fn forget_lane(&self) {
+        self.accepted
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        self.set_progress(HashMap::new());
     }
 
     fn has_looked(&self) -> bool {

@@ -165,6 +165,7 @@ pub(super) fn operation(name: &str, scheduled: bool, asked: Timestamp) -> Operat
         Trigger::Schedule {
             schedule,
             slot: asked,
+            run: 1,
         }
     } else {
         Trigger::Client

@@ -8,18 +8,17 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::view::{LastSlot, View};
+use super::view::{Stored, View};
 use super::{CatalogError, Change};
 use crate::backup::Contents;
 use crate::operation::{Operation, Trigger};
-use crate::schedule::ScheduleName;
 
 const FILE: &str = "catalog.sqlite3";
 const LOCK: &str = "lock";
-/// Layout of this version, in `PRAGMA user_version`.
-const LAYOUT: i64 = 1;
+/// What makes each layout out of the one before it, from nothing on; `PRAGMA user_version` counts them.
+const LAYOUTS: [&str; 2] = [FIRST, RUNS_AND_PAUSES];
 
-const SCHEMA: &str = "
+const FIRST: &str = "
     CREATE TABLE operations (
         number INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
@@ -31,6 +30,24 @@ const SCHEMA: &str = "
     CREATE TABLE backups (name TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
     CREATE TABLE contents (attempt TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
     CREATE TABLE last_slots (schedule TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+";
+
+/// A slot can be run again; SQLite cannot change a constraint, so the table is made anew.
+const RUNS_AND_PAUSES: &str = "
+    ALTER TABLE operations RENAME TO operations_before;
+    CREATE TABLE operations (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        schedule TEXT,
+        slot TEXT,
+        run INTEGER,
+        document TEXT NOT NULL,
+        UNIQUE (schedule, slot, run)
+    ) STRICT;
+    INSERT INTO operations
+        SELECT number, id, schedule, slot, iif(schedule IS NULL, NULL, 1), document FROM operations_before;
+    DROP TABLE operations_before;
+    CREATE TABLE pauses (schedule TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
 ";
 
 /// The memory could not be opened.
@@ -61,7 +78,7 @@ pub enum OpenError {
     },
     /// The file was written by a later version.
     #[error(
-        "the catalog {path} has layout {found}, and this version knows {LAYOUT}; use the newer version, or move the file away"
+        "the catalog {path} has layout {found}, and this version knows {}; use the newer version, or move the file away", LAYOUTS.len()
     )]
     Newer {
         /// The file.
@@ -110,14 +127,20 @@ impl Store {
         let found: i64 = connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(database)?;
-        match found {
-            0 => connection
+        let steps = usize::try_from(found)
+            .ok()
+            .and_then(|found| LAYOUTS.get(found..));
+        let steps = steps.ok_or_else(|| OpenError::Newer {
+            path: path.clone(),
+            found,
+        })?;
+        if !steps.is_empty() {
+            let (steps, layout) = (steps.concat(), LAYOUTS.len());
+            connection
                 .execute_batch(&format!(
-                    "BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"
+                    "BEGIN; {steps} PRAGMA user_version = {layout}; COMMIT;"
                 ))
-                .map_err(database)?,
-            LAYOUT => {}
-            found => return Err(OpenError::Newer { path, found }),
+                .map_err(database)?;
         }
         let store = Self {
             connection,
@@ -130,14 +153,12 @@ impl Store {
     }
 
     fn load(&self) -> Result<View, CatalogError> {
-        let slots =
-            self.documents::<(ScheduleName, LastSlot)>("SELECT document FROM last_slots")?;
-        let operations = self.documents("SELECT document FROM operations ORDER BY number")?;
-        Ok(View::of(
-            operations,
-            self.documents("SELECT document FROM backups")?,
-            slots,
-        ))
+        Ok(View::of(Stored {
+            operations: self.documents("SELECT document FROM operations ORDER BY number")?,
+            backups: self.documents("SELECT document FROM backups")?,
+            last_slots: self.documents("SELECT document FROM last_slots")?,
+            pauses: self.documents("SELECT document FROM pauses")?,
+        }))
     }
 
     fn documents<T: serde::de::DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, CatalogError> {
@@ -223,6 +244,19 @@ fn write(transaction: &rusqlite::Transaction<'_>, change: &Change) -> Result<(),
                 &[&attempt.as_str()],
             )?;
         }
+        Change::PutPause(schedule, Some(pause)) => {
+            let document = serde_json::to_string(&(schedule, pause))?;
+            run(
+                "INSERT OR REPLACE INTO pauses (schedule, document) VALUES (?1, ?2)",
+                &[&schedule.as_str(), &document],
+            )?;
+        }
+        Change::PutPause(schedule, None) => {
+            run(
+                "DELETE FROM pauses WHERE schedule = ?1",
+                &[&schedule.as_str()],
+            )?;
+        }
         Change::PutLastSlot(schedule, last) => {
             let document = serde_json::to_string(&(schedule, last))?;
             run(
@@ -239,12 +273,16 @@ fn put_operation(
     transaction: &rusqlite::Transaction<'_>,
     operation: &Operation,
 ) -> Result<(), CatalogError> {
-    let (schedule, slot) = match &operation.trigger {
-        Trigger::Schedule { schedule, slot } => (Some(schedule.as_str()), Some(slot.to_string())),
-        Trigger::Client => (None, None),
+    let (schedule, slot, run) = match &operation.trigger {
+        Trigger::Schedule {
+            schedule,
+            slot,
+            run,
+        } => (Some(schedule.as_str()), Some(slot.to_string()), Some(*run)),
+        Trigger::Client => (None, None, None),
     };
-    let sql =
-        "INSERT INTO operations (number, id, schedule, slot, document) VALUES (?1, ?2, ?3, ?4, ?5)
+    let sql = "INSERT INTO operations (number, id, schedule, slot, run, document)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                ON CONFLICT (number) DO UPDATE SET document = excluded.document";
     let number = i64::try_from(operation.number).unwrap_or(i64::MAX);
     let parameters = params![
@@ -252,6 +290,7 @@ fn put_operation(
         operation.id.to_string(),
         schedule,
         slot,
+        run,
         serde_json::to_string(operation)?
     ];
     transaction

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Change, HISTORY_MAX_OPERATIONS};
 use crate::backup::{self, Backup, BackupName};
 use crate::operation::{Operation, OperationId};
-use crate::schedule::ScheduleName;
+use crate::schedule::{Pause, ScheduleName};
 
 /// How far a schedule has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +27,27 @@ pub struct View {
     numbers: Arc<HashMap<OperationId, u64>>,
     backups: Arc<BTreeMap<BackupName, Arc<Backup>>>,
     last_slots: Arc<BTreeMap<ScheduleName, LastSlot>>,
+    pauses: Arc<BTreeMap<ScheduleName, Pause>>,
+}
+
+/// Everything that was stored, as rows.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub operations: Vec<Operation>,
+    pub backups: Vec<Backup>,
+    pub last_slots: Vec<(ScheduleName, LastSlot)>,
+    pub pauses: Vec<(ScheduleName, Pause)>,
 }
 
 impl View {
     /// Builds the view from what was stored.
-    pub(super) fn of(
-        operations: Vec<Operation>,
-        backups: Vec<Backup>,
-        last_slots: Vec<(ScheduleName, LastSlot)>,
-    ) -> Self {
+    pub(super) fn of(stored: Stored) -> Self {
+        let Stored {
+            operations,
+            backups,
+            last_slots,
+            pauses,
+        } = stored;
         let numbers = operations
             .iter()
             .map(|operation| (operation.id, operation.number))
@@ -53,6 +65,7 @@ impl View {
             numbers: Arc::new(numbers),
             backups: Arc::new(backups),
             last_slots: Arc::new(last_slots.into_iter().collect()),
+            pauses: Arc::new(pauses.into_iter().collect()),
         }
     }
 
@@ -88,6 +101,28 @@ impl View {
     #[must_use]
     pub fn last_slot(&self, schedule: &ScheduleName) -> Option<&LastSlot> {
         self.last_slots.get(schedule)
+    }
+
+    /// The pause of a schedule, which may be over by now.
+    #[must_use]
+    pub fn pause(&self, schedule: &ScheduleName) -> Option<&Pause> {
+        self.pauses.get(schedule)
+    }
+
+    /// Operations of a schedule, newest first.
+    pub fn operations_of<'a>(
+        &'a self,
+        schedule: &'a ScheduleName,
+    ) -> impl Iterator<Item = &'a Arc<Operation>> + Clone {
+        self.operations()
+            .rev()
+            .filter(move |operation| operation.schedule() == Some(schedule))
+    }
+
+    /// Backups that are built on this one, directly.
+    pub fn dependents<'a>(&'a self, base: &'a BackupName) -> impl Iterator<Item = &'a Backup> {
+        self.backups()
+            .filter(move |backup| backup.base.as_ref() == Some(base))
     }
 
     /// The number of the next operation to be submitted.
@@ -126,6 +161,13 @@ impl View {
                 }
                 Change::PutLastSlot(schedule, last) => {
                     Arc::make_mut(&mut next.last_slots).insert(schedule.clone(), last.clone());
+                }
+                Change::PutPause(schedule, pause) => {
+                    let pauses = Arc::make_mut(&mut next.pauses);
+                    match pause {
+                        Some(pause) => pauses.insert(schedule.clone(), pause.clone()),
+                        None => pauses.remove(schedule),
+                    };
                 }
                 Change::PutContents(..) | Change::DropContents(_) => {}
             }

@@ -103,7 +103,9 @@ impl Client {
             .with_url(settings.url.clone())
             .with_user(settings.user.clone())
             .with_product_info("clickhouse-backupd", env!("CARGO_PKG_VERSION"))
-            .with_setting("output_format_json_quote_64bit_integers", "0");
+            .with_setting("output_format_json_quote_64bit_integers", "0")
+            // Some versions name the elements of a tuple, which would make objects of our arrays.
+            .with_setting("output_format_json_named_tuples_as_objects", "0");
         Ok(Self {
             settings,
             inner: RwLock::new(None),

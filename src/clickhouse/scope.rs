@@ -42,6 +42,15 @@ pub struct Preflight {
     tables: Vec<Table>,
 }
 
+/// The one row of the preflight.
+#[derive(Debug, Deserialize)]
+struct PreflightRow {
+    #[serde(flatten)]
+    server: ServerRow,
+    databases: Vec<(String, String)>,
+    tables: Vec<(String, String, String, Option<u64>, Option<u64>)>,
+}
+
 /// A scope that means nothing on this server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolvable {
@@ -80,6 +89,13 @@ pub(super) struct ServerRow {
     started_at: i64,
 }
 
+#[derive(Debug, Deserialize)]
+struct IdentityRow {
+    #[serde(flatten)]
+    server: ServerRow,
+    version: String,
+}
+
 /// The columns that name a server.
 pub(super) const SERVER_COLUMNS: &str = "toString(serverUUID()) AS server_uuid, hostName() AS host, toInt64(toUnixTimestamp(now())) - toInt64(uptime()) AS started_at";
 
@@ -97,38 +113,52 @@ impl TryFrom<ServerRow> for Server {
 }
 
 impl Client {
-    /// Who answers.
+    /// Who answers, and its version.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn server(&self) -> Result<Server, Error> {
-        let rows: Vec<ServerRow> = self.rows(&format!("SELECT {SERVER_COLUMNS}")).await?;
+    pub async fn server(&self) -> Result<(Server, String), Error> {
+        let sql = format!("SELECT {SERVER_COLUMNS}, version() AS version");
+        let mut rows: Vec<IdentityRow> = self.rows(&sql).await?;
         let row = rows
-            .into_iter()
-            .next()
+            .pop()
             .ok_or_else(|| Error::Answer("no row for the server's identity".to_owned()))?;
-        row.try_into()
+        Ok((row.server.try_into()?, row.version))
     }
 
-    /// Who answers, and what is there: three statements, whatever the number of tables.
+    /// Who answers, and what is there: one statement, whatever the number of tables.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn preflight(&self) -> Result<Preflight, Error> {
-        let server = self.server().await?;
-        let databases = self
-            .rows("SELECT name, engine FROM system.databases ORDER BY name")
-            .await?;
         let system: Vec<String> = SYSTEM_DATABASES.iter().map(|name| string(name)).collect();
-        let tables = format!(
-            "SELECT database, name, engine FROM system.tables
-             WHERE database NOT IN ({}) AND NOT is_temporary AND NOT startsWith(name, '.inner') ORDER BY database, name",
+        let sql = format!(
+            "SELECT {SERVER_COLUMNS},
+                 (SELECT groupArray((name, engine)) FROM system.databases) AS databases,
+                 (SELECT groupArray((database, name, engine, total_rows, total_bytes)) FROM system.tables
+                  WHERE database NOT IN ({}) AND NOT is_temporary AND NOT startsWith(name, '.inner')) AS tables",
             system.join(", ")
         );
+        let mut rows: Vec<PreflightRow> = self.rows(&sql).await?;
+        let row = rows
+            .pop()
+            .ok_or_else(|| Error::Answer("no row for what the server holds".to_owned()))?;
+        let database = |(name, engine)| Database { name, engine };
+        let table = |(database, name, engine, rows, bytes)| Table {
+            database,
+            name,
+            engine,
+            rows,
+            bytes,
+        };
+        let mut databases: Vec<Database> = row.databases.into_iter().map(database).collect();
+        let mut tables: Vec<Table> = row.tables.into_iter().map(table).collect();
+        databases.sort_by(|one, other| one.name.cmp(&other.name));
+        tables.sort();
         Ok(Preflight {
-            server,
+            server: row.server.try_into()?,
             databases,
-            tables: self.rows(&tables).await?,
+            tables,
         })
     }
 }
@@ -392,6 +422,7 @@ mod tests {
                     database: database.into(),
                     name: name.into(),
                     engine: "MergeTree".into(),
+                    ..Table::default()
                 })
                 .to_vec(),
         }
@@ -498,6 +529,7 @@ mod tests {
                 database: "shop".into(),
                 name: format!("t{n}"),
                 engine: "MergeTree".into(),
+                ..Table::default()
             })
             .collect();
         let (sql, contents) = preflight.resolve(&Scope::everything()).unwrap();

@@ -23,11 +23,22 @@ pub struct Target<'a> {
 pub struct RestorePlan {
     /// The elements, as SQL.
     pub elements: String,
-    /// The tables that it would make or fill, under their new names; `None` where the backup's
-    /// contents are not known, and ClickHouse decides.
-    pub targets: Option<Vec<Table>>,
+    /// The tables that it would make or fill; `None` where the backup's contents are not known, and
+    /// ClickHouse decides.
+    pub targets: Option<Vec<RestoredTable>>,
     /// Databases that tables are restored into one by one: ClickHouse wants them to exist (seen: code 81).
     pub into_databases: BTreeSet<String>,
+}
+
+/// A table of a backup, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredTable {
+    /// The table in the backup.
+    pub from: Table,
+    /// The database that it goes into.
+    pub into_database: String,
+    /// The name that it gets there.
+    pub into_name: String,
 }
 
 /// `BACKUP <elements> TO … SETTINGS … ASYNC`. `ASYNC` stands last: before `SETTINGS` it makes
@@ -56,19 +67,36 @@ pub fn backup_statement(
 /// `RESTORE <elements> FROM … SETTINGS … ASYNC`.
 #[must_use]
 pub fn restore_statement(target: Target<'_>, plan: &RestorePlan, work: &RestoreWork) -> String {
-    let mut settings = vec![format!("id = {}", string(target.attempt.as_str()))];
-    if work.structure_only {
-        settings.push("structure_only = 1".to_owned());
-    }
-    if work.existing == Existing::Append {
-        settings.push("allow_non_empty_tables = 1".to_owned());
-    }
+    let id = format!("id = {}", string(target.attempt.as_str()));
+    let settings: Vec<String> = [id].into_iter().chain(restore_settings(work)).collect();
     let from = location(target.place, target.backup);
     format!(
         "RESTORE {} FROM {from} SETTINGS {} ASYNC",
         plan.elements,
         settings.join(", ")
     )
+}
+
+/// The same for a person who has only ClickHouse: no id, and it answers when it is done.
+#[must_use]
+pub fn plain_restore_statement(
+    place: &Place,
+    backup: &BackupName,
+    plan: &RestorePlan,
+    work: &RestoreWork,
+) -> String {
+    let settings: Vec<String> = restore_settings(work).collect();
+    let mut statement = format!("RESTORE {} FROM {}", plan.elements, location(place, backup));
+    if !settings.is_empty() {
+        statement.push_str(&format!(" SETTINGS {}", settings.join(", ")));
+    }
+    statement
+}
+
+fn restore_settings(work: &RestoreWork) -> impl Iterator<Item = String> {
+    let structure_only = work.structure_only.then_some("structure_only = 1");
+    let append = (work.existing == Existing::Append).then_some("allow_non_empty_tables = 1");
+    structure_only.into_iter().chain(append).map(str::to_owned)
 }
 
 /// What a restore means, given what the backup holds (`None`: we never wrote that down).
@@ -130,11 +158,11 @@ fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure
         )));
     }
     let targets = chosen.into_iter().map(|t| {
-        let (database, name) = mapped(work, &t.database, &t.name);
-        Table {
-            database,
-            name,
-            engine: t.engine.clone(),
+        let (into_database, into_name) = mapped(work, &t.database, &t.name);
+        RestoredTable {
+            from: t.clone(),
+            into_database,
+            into_name,
         }
     });
     Ok(RestorePlan {
@@ -311,6 +339,7 @@ mod tests {
                     database: database.into(),
                     name: name.into(),
                     engine: "MergeTree".into(),
+                    ..Table::default()
                 })
                 .to_vec(),
             not_covered: Vec::new(),

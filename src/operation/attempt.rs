@@ -25,6 +25,10 @@ pub struct Attempt {
     pub server: Option<Server>,
     /// Tables it covers, where that is known.
     pub tables: Option<u64>,
+    /// Bytes that its tables had on the server's disk when it was prepared, where that is known: what
+    /// a backup will come to, for ClickHouse does not tell while it makes one.
+    #[serde(default)]
+    pub bytes_expected: Option<u64>,
     /// Why it failed.
     pub failure: Option<Failure>,
 }

@@ -22,10 +22,17 @@ impl OperationId {
     /// The id of a schedule's slot: the same in every process (UUID version 5).
     #[must_use]
     pub fn of_slot(schedule: &ScheduleName, slot: Timestamp) -> Self {
-        Self(Uuid::new_v5(
-            &NAMESPACE,
-            format!("{schedule}/{}", slot_text(slot)).as_bytes(),
-        ))
+        Self::of_run(schedule, slot, 1)
+    }
+
+    /// The id of a run of a slot; the first is that of the slot itself.
+    #[must_use]
+    pub fn of_run(schedule: &ScheduleName, slot: Timestamp, run: u32) -> Self {
+        let mut name = format!("{schedule}/{}", slot_text(slot));
+        if run > 1 {
+            name.push_str(&format!("/{run}"));
+        }
+        Self(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
     }
 
     /// A new id for a client's operation.

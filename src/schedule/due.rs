@@ -43,6 +43,8 @@ pub enum SkipReason {
     Superseded,
     /// It was found more than [`MISSED_AFTER_SECS`] late, and the schedule says `missed = "skip"`.
     MissedPolicy,
+    /// Somebody paused the schedule; decided after [`due`], which knows of no pauses.
+    Paused,
     /// A backup of its name exists already; found when its turn came, not by [`due`].
     NameTaken,
 }
@@ -52,6 +54,7 @@ impl fmt::Display for SkipReason {
         f.write_str(match self {
             Self::Superseded => "a newer slot of the schedule was due as well",
             Self::MissedPolicy => "missed, and the schedule says missed = \"skip\"",
+            Self::Paused => "the schedule was paused",
             Self::NameTaken => "a backup of this name exists already",
         })
     }

@@ -1,6 +1,8 @@
 //! Comparing what the server runs with what we remember: attempts of ours that are not in the
 //! catalog are taken up again, before anything is begun.
 
+use std::sync::Arc;
+
 use super::{JournalError, Worker};
 use crate::backup::{BackupName, Place, Scope};
 use crate::catalog::{Change, Decision, View};
@@ -60,32 +62,41 @@ fn adopted(
     limits: Limits,
     now: jiff::Timestamp,
 ) -> Option<Operation> {
-    let (id, trigger) = match &running.origin {
-        AttemptOrigin::Slot { schedule, slot, .. } => (
+    let (place, name) = parse_destination(&running.destination)?;
+    let (id, trigger, number) = match &running.origin {
+        AttemptOrigin::Slot {
+            schedule,
+            slot,
+            number,
+        } => (
             OperationId::of_slot(schedule, *slot),
             Trigger::Schedule {
                 schedule: schedule.clone(),
                 slot: *slot,
+                run: 1,
             },
+            *number,
         ),
-        AttemptOrigin::Client { operation, .. } => (*operation, Trigger::Client),
+        AttemptOrigin::Client { operation, number } => (*operation, Trigger::Client, *number),
     };
-    let (place, name) = parse_destination(&running.destination)?;
-    let operation = match view.operation(id) {
-        Some(known)
-            if known
-                .attempts
-                .iter()
-                .any(|attempt| attempt.id == running.id) =>
-        {
-            return None;
-        }
-        Some(known) => known.as_ref().clone(),
+    let mut same_work = runs(view, &running.origin, id);
+    let has_attempt = |operation: &&Arc<Operation>| {
+        operation
+            .attempts
+            .iter()
+            .any(|attempt| attempt.id == running.id)
+    };
+    if same_work.clone().any(|operation| has_attempt(&operation)) {
+        return None;
+    }
+    let operation = match same_work.next() {
+        Some(latest) => latest.as_ref().clone(),
         None => {
             let (work, command) = work(running, &name);
             let mut operation =
                 Operation::new(id, trigger, work, command, limits, running.started_at);
             operation.number = view.next_number();
+            operation.attempts_before = number.saturating_sub(1);
             operation.notes.push(
                 "found running on the ClickHouse server; what was asked for is not known any more"
                     .to_owned(),
@@ -102,10 +113,27 @@ fn adopted(
         delivery: Delivery::Accepted,
         server: Some(server.clone()),
         tables: None,
+        bytes_expected: None,
         failure: None,
     };
     let begun = operation.apply(Event::Begun(Box::new(attempt)), now).ok()?;
     begun.apply(Event::Accepted(server), now).ok()
+}
+
+/// Operations that an attempt of this origin can belong to, newest first: the runs of its slot.
+fn runs<'a>(
+    view: &'a View,
+    origin: &'a AttemptOrigin,
+    id: OperationId,
+) -> impl Iterator<Item = &'a Arc<Operation>> + Clone {
+    view.operations()
+        .rev()
+        .filter(move |operation| match origin {
+            AttemptOrigin::Slot { schedule, slot, .. } => {
+                operation.schedule() == Some(schedule) && operation.slot() == Some(*slot)
+            }
+            AttemptOrigin::Client { .. } => operation.id == id,
+        })
 }
 
 fn work(running: &Adoptable, name: &BackupName) -> (Work, String) {

@@ -5,7 +5,7 @@ mod backup;
 mod deliver;
 mod lane;
 mod prepare;
-mod restore;
+pub(super) mod restore;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use self::prepare::NotReady;
 use super::{JournalError, Worker};
 use crate::clickhouse::Error;
 use crate::operation::{
-    Attempt, Event, Failure, FailureKind, Look, Operation, OperationId, Progress, RowStatus, Seen,
-    State, Step, next_step, observe,
+    Attempt, Delivery, Event, Failure, FailureKind, Look, Operation, OperationId, Progress,
+    RowStatus, Seen, State, Step, next_step, observe,
 };
 use crate::schedule::SkipReason;
 
@@ -88,7 +88,7 @@ impl Worker {
         let active = lane::active(&self.0.catalog.view());
         if active.is_empty() {
             memory.progress_told_at = None;
-            self.0.live.set_progress(HashMap::new());
+            self.0.live.forget_lane();
         } else if !quiet && memory.adopted {
             self.watch(memory, &active).await?;
         }
@@ -112,12 +112,16 @@ impl Worker {
                 self.begin(memory, &operation).await?;
             }
         }
-        let pause = lane::pause(&self.0.catalog.view(), self.0.clock.now());
-        // While it is quiet nothing is asked, and once it is over only what there is to ask counts.
+        let (view, now) = (self.0.catalog.view(), self.0.clock.now());
         let quiet = memory
             .quiet_until
             .map(|until| until.saturating_duration_since(Instant::now()));
-        Ok(quiet.filter(|quiet| !quiet.is_zero()).unwrap_or(pause))
+        // While it is quiet nothing is asked, but time goes on for those who wait.
+        let ask = match quiet.filter(|quiet| !quiet.is_zero()) {
+            Some(quiet) => quiet,
+            None => lane::next_look(&view, now),
+        };
+        Ok(ask.min(lane::next_moment(&view, now)))
     }
 
     /// Looks at everything that may be at work: one query.
@@ -146,6 +150,7 @@ impl Worker {
             .map(ToString::to_string)
             .unwrap_or_default();
         for operation in active {
+            let operation = &self.as_delivered(operation);
             let Some(attempt) = operation.attempt() else {
                 continue;
             };
@@ -181,6 +186,21 @@ impl Worker {
             }
             Step::Wait | Step::Record(_) => Ok(()),
         }
+    }
+
+    /// The operation with what its server said to the statement, which nobody wrote down: the next
+    /// look will find the row, and that is written.
+    fn as_delivered(&self, operation: &Arc<Operation>) -> Arc<Operation> {
+        let is_ahead = |attempt: &Attempt| {
+            attempt.delivery != Delivery::Accepted && self.0.live.was_accepted(&attempt.id)
+        };
+        let mut operation = operation.clone();
+        if operation.attempt().is_some_and(is_ahead)
+            && let Some(attempt) = Arc::make_mut(&mut operation).attempts.last_mut()
+        {
+            attempt.delivery = Delivery::Accepted;
+        }
+        operation
     }
 
     /// Begins the next attempt of a waiting operation.
@@ -366,6 +386,18 @@ fn tell_progress(
     }
 }
 
+/// ClickHouse does not tell what a backup will come to; the size of its tables does, roughly.
+fn estimated(progress: Progress, attempt: &Attempt) -> Progress {
+    let bytes_total = match (progress.bytes_total, attempt.bytes_expected) {
+        (0, Some(expected)) => expected.max(progress.bytes_done),
+        (known, _) => known,
+    };
+    Progress {
+        bytes_total,
+        ..progress
+    }
+}
+
 fn progress(active: &[Arc<Operation>], look: Option<&Look>) -> HashMap<OperationId, Progress> {
     let Some(look) = look else {
         return HashMap::new();
@@ -373,7 +405,7 @@ fn progress(active: &[Arc<Operation>], look: Option<&Look>) -> HashMap<Operation
     let found = active.iter().filter_map(|operation| {
         let attempt = operation.attempt()?;
         let row = look.rows.iter().find(|row| row.id == attempt.id)?;
-        (row.status == RowStatus::Running).then_some((operation.id, row.progress))
+        (row.status == RowStatus::Running).then(|| (operation.id, estimated(row.progress, attempt)))
     });
     found.collect()
 }

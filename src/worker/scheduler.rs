@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::timer::Timer;
-use crate::backup::{BackupKind, SlotNaming};
+use crate::backup::{BackupKind, BackupName, BackupNameError, SlotNaming};
 use crate::catalog::{CatalogError, Change, Decision, LastSlot, View};
 use crate::operation::{
     BackupWork, Event, Limits, Operation, OperationId, Schedule, State, Trigger, Work,
 };
-use crate::schedule::{ScheduleName, SkipReason, due};
+use crate::schedule::{Pause, ScheduleName, SkipReason, due};
 
 /// Longest sleep: the wall clock may be set, or the machine sleep, meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -158,11 +158,16 @@ impl Pass {
             ));
         }
         let mut number = number;
+        let pause = self.pause(view, schedule, now);
         let skipped = decided
             .skipped
             .iter()
             .map(|slot| (slot.at, Some(slot.reason)));
-        for (slot, skip) in skipped.chain(decided.fire.map(|slot| (slot, None))) {
+        let fired = decided.fire.map(|slot| {
+            let is_paused = pause.is_some_and(|pause| pause.covers(slot));
+            (slot, is_paused.then_some(SkipReason::Paused))
+        });
+        for (slot, skip) in skipped.chain(fired) {
             let is_known = view
                 .operation(OperationId::of_slot(&schedule.name, slot))
                 .is_some();
@@ -174,6 +179,21 @@ impl Pass {
             }
         }
         number
+    }
+
+    /// The pause of a schedule; one that has ended is taken away once its last slots were judged.
+    fn pause<'a>(
+        &mut self,
+        view: &'a View,
+        schedule: &Schedule,
+        now: Timestamp,
+    ) -> Option<&'a Pause> {
+        let pause = view.pause(&schedule.name)?;
+        if pause.until.is_some_and(|until| until <= now) {
+            self.changes
+                .push(Change::PutPause(schedule.name.clone(), None));
+        }
+        Some(pause)
     }
 
     fn set_last_slot(&mut self, schedule: &Schedule, at: Timestamp) {
@@ -225,15 +245,14 @@ impl Pass {
         if view.operation(id).is_some() {
             return false;
         }
-        let naming = SlotNaming {
-            schedule: schedule.name.as_str(),
-            kind: schedule.kind.as_str(),
+        let work = SlotWork {
             slot,
-            previous: schedule.calendar.previous_before(slot).unwrap_or(slot),
-            zone: schedule.calendar.zone(),
+            run: 1,
+            attempts_before: 0,
+            number,
         };
-        let name = match schedule.template.render(naming) {
-            Ok(name) => name,
+        let operation = match operation_of(schedule, work, worker, now) {
+            Ok(operation) => operation,
             Err(error) => {
                 self.warnings.push(format!(
                     "schedule {}, slot {slot}: {error}; the slot is lost",
@@ -242,25 +261,6 @@ impl Pass {
                 return false;
             }
         };
-        let command = format!("create {name}");
-        let work = Work::Backup(BackupWork {
-            name,
-            scope: schedule.scope.clone(),
-            base: None,
-        });
-        let trigger = Trigger::Schedule {
-            schedule: schedule.name.clone(),
-            slot,
-        };
-        let mut operation = Operation::new(
-            id,
-            trigger,
-            work,
-            command,
-            limits(schedule, worker, now),
-            now,
-        );
-        operation.number = number;
         match skip {
             None => self.put(None, operation),
             Some(reason) => {
@@ -277,6 +277,67 @@ impl Pass {
             .push(Change::PutOperation(Box::new(operation.clone())));
         self.announced.push((before, operation));
     }
+}
+
+/// Which run of which slot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SlotWork {
+    pub slot: Timestamp,
+    pub run: u32,
+    /// Attempts of earlier runs.
+    pub attempts_before: u32,
+    /// The number of the operation.
+    pub number: u64,
+}
+
+/// The operation that a schedule asks for at a slot.
+///
+/// # Errors
+/// When its template makes no name of the slot.
+pub(super) fn operation_of(
+    schedule: &Schedule,
+    work: SlotWork,
+    worker: &super::Settings,
+    now: Timestamp,
+) -> Result<Operation, BackupNameError> {
+    let SlotWork {
+        slot,
+        run,
+        attempts_before,
+        number,
+    } = work;
+    let name = name_of(schedule, slot)?;
+    let command = format!("create {name}");
+    let work = Work::Backup(BackupWork {
+        name,
+        scope: schedule.scope.clone(),
+        base: None,
+    });
+    let id = OperationId::of_run(&schedule.name, slot, run);
+    let trigger = Trigger::Schedule {
+        schedule: schedule.name.clone(),
+        slot,
+        run,
+    };
+    let limits = limits(schedule, worker, now);
+    let mut operation = Operation::new(id, trigger, work, command, limits, now);
+    operation.number = number;
+    operation.attempts_before = attempts_before;
+    Ok(operation)
+}
+
+/// The name of the backup that a schedule makes at a slot.
+///
+/// # Errors
+/// When its template makes no name of the slot.
+pub fn name_of(schedule: &Schedule, slot: Timestamp) -> Result<BackupName, BackupNameError> {
+    schedule.template.render(SlotNaming {
+        schedule: schedule.name.as_str(),
+        kind: schedule.kind.as_str(),
+        slot,
+        previous: schedule.calendar.previous_before(slot).unwrap_or(slot),
+        zone: schedule.calendar.zone(),
+    })
 }
 
 /// The deadline counts from the moment the slot became due to us, not from the slot: a night that is

@@ -1,6 +1,7 @@
 //! Preparing a `BACKUP`: what it contains, and the name it is written under.
 
 use super::prepare::{Clearing, NotReady, Prepared, target};
+use crate::backup::Contents;
 use crate::catalog::View;
 use crate::clickhouse;
 use crate::operation::{Attempt, BackupWork, Operation, Work};
@@ -34,6 +35,7 @@ impl Worker {
         };
         let mut attempt = again.cloned().unwrap_or_else(fresh);
         attempt.tables = u64::try_from(contents.tables.len()).ok();
+        attempt.bytes_expected = bytes(&contents).filter(|_| !work.scope.structure_only);
         let note = (attempt.backup != work.name).then(|| {
             let written = &attempt.backup;
             format!(
@@ -55,6 +57,12 @@ impl Worker {
             note,
         })
     }
+}
+
+/// What the tables hold on the server's disk, as far as their engines tell.
+fn bytes(contents: &Contents) -> Option<u64> {
+    let known = contents.tables.iter().filter_map(|table| table.bytes);
+    known.reduce(u64::saturating_add)
 }
 
 /// Whether a waiting backup may begin at all, given what exists.

@@ -87,7 +87,10 @@ impl Worker {
         }
         tracing::debug!(attempt.id = %prepared.attempt.id, statement = %prepared.statement, "sending");
         match self.0.client.execute(&prepared.statement).await {
-            Ok(()) => self.note_accepted(operation.id).await,
+            Ok(()) => {
+                self.note_accepted(&prepared.attempt);
+                Ok(())
+            }
             // Whether it arrived shows at the next look.
             Err(Error::Unreachable { .. }) => Ok(()),
             Err(error) => self.refused(operation, &prepared.attempt, &error).await,
@@ -171,7 +174,8 @@ impl Worker {
         if look.is_ok_and(|look| !look.rows.is_empty()) {
             Ok(())
         } else if error.says_id_is_used() {
-            self.note_accepted(operation.id).await
+            self.note_accepted(attempt);
+            Ok(())
         } else {
             self.attempt_failed(operation, error.failure("sending the statement"))
                 .await
@@ -180,13 +184,10 @@ impl Worker {
 
     /// A server took the statement. Which one shows when a look finds its row: behind a balancer it
     /// may be another than the one that was asked before, so it must not be sent to that one too.
-    async fn note_accepted(&self, id: OperationId) -> Result<(), JournalError> {
-        self.amend(id, |operation| {
-            if let Some(attempt) = operation.attempts.last_mut() {
-                attempt.delivery = Delivery::Accepted;
-            }
-        })
-        .await
+    /// That is kept in memory only, for the row is written a moment later; a process that dies in
+    /// between leaves "maybe sent" behind.
+    fn note_accepted(&self, attempt: &Attempt) {
+        self.0.live.set_accepted(attempt.id.clone());
     }
 
     /// What was dropped stays in the history, whatever becomes of the restore.
@@ -231,6 +232,7 @@ impl Worker {
             delivery: Delivery::NotSent,
             server: None,
             tables: None,
+            bytes_expected: None,
             failure: None,
         };
         let mut counted = operation.clone();

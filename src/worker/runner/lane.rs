@@ -89,8 +89,8 @@ fn waited(operation: &Operation, how_long: &str) -> Failure {
     }
 }
 
-/// How long to sleep, if nothing wakes us before.
-pub(super) fn pause(view: &View, now: Timestamp) -> Duration {
+/// How long until the server is looked at again.
+pub(super) fn next_look(view: &View, now: Timestamp) -> Duration {
     let looks = active(view).into_iter().filter_map(|operation| {
         let began = operation
             .attempt()?
@@ -98,6 +98,11 @@ pub(super) fn pause(view: &View, now: Timestamp) -> Duration {
             .max(operation.cancel_asked_at.unwrap_or(Timestamp::MIN));
         Some((elapsed(began, now) / LOOK_FRACTION).clamp(LOOK_MIN, LOOK_MAX))
     });
+    looks.min().unwrap_or(SLEEP_MAX)
+}
+
+/// How long until something is due by the clock alone: a retry, a deadline, the end of a patience.
+pub(super) fn next_moment(view: &View, now: Timestamp) -> Duration {
     let waits = view
         .unfinished()
         .filter(|operation| operation.state == State::Pending)
@@ -116,7 +121,7 @@ pub(super) fn pause(view: &View, now: Timestamp) -> Duration {
                 .filter(move |at| *at > now)
                 .map(move |at| elapsed(now, at))
         });
-    looks.chain(waits).min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
+    waits.min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
 }
 
 fn elapsed(since: Timestamp, now: Timestamp) -> Duration {

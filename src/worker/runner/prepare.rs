@@ -25,7 +25,7 @@ pub(super) struct Prepared {
 
 /// What a restore does to the server before its statement.
 #[derive(Debug, Default)]
-pub(super) struct Clearing {
+pub(in crate::worker) struct Clearing {
     /// Databases that table-wise restores write into and that do not exist.
     pub create_databases: Vec<String>,
     /// Tables that the caller asked to be dropped.
@@ -98,6 +98,7 @@ impl Worker {
             delivery: Delivery::NotSent,
             server: Some(server),
             tables: None,
+            bytes_expected: None,
             failure: None,
         }
     }

@@ -2,14 +2,40 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::prepare::{Clearing, NotReady, Prepared, target};
-use crate::backup::Contents;
-use crate::clickhouse::{self, ExistingTable, RestorePlan};
+use crate::backup::{BackupName, Contents, Place};
+use crate::catalog::CatalogError;
+use crate::clickhouse::{self, Error, ExistingTable, RestorePlan};
 use crate::operation::{Attempt, Delivery, Existing, Failure, FailureKind, Operation, RestoreWork};
 use crate::worker::Worker;
 
 /// Tables named in one message at most.
 const NAMED_MAX_TABLES: usize = 10;
+
+/// What a restore means, before anybody looks at what is in its way.
+#[derive(Debug)]
+pub(in crate::worker) struct Meaning {
+    /// The backup that is read, by its name in the destination.
+    pub backup: BackupName,
+    /// Where that lies.
+    pub place: Place,
+    /// When it was made, where we know it.
+    pub created_at: Option<Timestamp>,
+    /// The elements and their targets.
+    pub plan: RestorePlan,
+    contents: Option<Contents>,
+}
+
+/// What a restore would meet on the server.
+#[derive(Debug, Default)]
+pub(in crate::worker) struct Survey {
+    /// Databases that table-wise restores write into and that do not exist.
+    pub create_databases: Vec<String>,
+    /// Tables that are there already under the names of its targets.
+    pub in_the_way: Vec<ExistingTable>,
+}
 
 impl Worker {
     /// Prepares an attempt of a restore.
@@ -19,34 +45,33 @@ impl Worker {
         work: &RestoreWork,
         again: Option<&Attempt>,
     ) -> Result<Prepared, NotReady> {
-        let view = self.0.catalog.view();
-        let (name, place, contents) = match view.backup(&work.backup) {
-            Some(found) => (
-                found.name.clone(),
-                found.place.clone(),
-                self.0.catalog.contents(&found.attempt).await?,
-            ),
-            // Not known here says nothing about the destination: ClickHouse decides.
-            None => (work.backup.clone(), self.0.place.clone(), None),
-        };
-        let plan =
-            clickhouse::restore_plan(work, contents.as_ref()).map_err(NotReady::Impossible)?;
-        let server = self.0.client.server().await?;
+        let meaning = self.meaning(work).await?;
+        let meaning = meaning.map_err(NotReady::Impossible)?;
+        let (server, _) = self.0.client.server().await?;
         // A statement that may have been sent was cleared for already: a second clearing could drop
         // tables that the restore is filling.
         let clearing = match again {
             Some(attempt) if attempt.delivery != Delivery::NotSent => Clearing::default(),
-            _ => self.clearing(work, &plan, contents.as_ref()).await?,
+            _ => {
+                let survey = self.survey(&meaning).await?;
+                clearing(work, &meaning, survey).map_err(NotReady::Impossible)?
+            }
         };
-        let note = (name != work.backup).then(|| {
+        let Meaning {
+            backup,
+            place,
+            plan,
+            ..
+        } = meaning;
+        let note = (backup != work.backup).then(|| {
             format!(
-                "{} was written as {name}, because a dead attempt had blocked the name",
+                "{} was written as {backup}, because a dead attempt had blocked the name",
                 work.backup
             )
         });
         let mut attempt = again
             .cloned()
-            .unwrap_or_else(|| self.attempt(operation, name, place, server));
+            .unwrap_or_else(|| self.attempt(operation, backup, place, server));
         attempt.tables = plan
             .targets
             .as_ref()
@@ -61,55 +86,93 @@ impl Worker {
         })
     }
 
-    /// What stands in the way of a restore, and what is therefore done, or why it is refused.
-    async fn clearing(
+    /// Which backup a restore reads, and which tables it means. The inner error is final.
+    pub(in crate::worker) async fn meaning(
         &self,
         work: &RestoreWork,
-        plan: &RestorePlan,
-        contents: Option<&Contents>,
-    ) -> Result<Clearing, NotReady> {
-        let mut clearing = Clearing::default();
+    ) -> Result<Result<Meaning, Failure>, CatalogError> {
+        let view = self.0.catalog.view();
+        let (backup, place, created_at, contents) = match view.backup(&work.backup) {
+            Some(found) => (
+                found.name.clone(),
+                found.place.clone(),
+                Some(found.created_at),
+                self.0.catalog.contents(&found.attempt).await?,
+            ),
+            // Not known here says nothing about the destination: ClickHouse decides.
+            None => (work.backup.clone(), self.0.place.clone(), None, None),
+        };
+        let plan = clickhouse::restore_plan(work, contents.as_ref());
+        Ok(plan.map(|plan| Meaning {
+            backup,
+            place,
+            created_at,
+            plan,
+            contents,
+        }))
+    }
+
+    /// What the server has under the names of the targets.
+    pub(in crate::worker) async fn survey(&self, meaning: &Meaning) -> Result<Survey, Error> {
+        let plan = &meaning.plan;
+        let mut survey = Survey::default();
         if !plan.into_databases.is_empty() {
             let found = self.0.client.databases().await?;
-            clearing.create_databases = plan
+            let missing = plan
                 .into_databases
                 .iter()
-                .filter(|name| !found.contains(name))
-                .cloned()
-                .collect();
+                .filter(|name| !found.contains(name));
+            survey.create_databases = missing.cloned().collect();
         }
-        let (Some(targets), Some(contents)) = (&plan.targets, contents) else {
-            return Ok(clearing);
+        let Some(targets) = &plan.targets else {
+            return Ok(survey);
         };
-        let targets: BTreeSet<(&str, &str)> = targets
+        let names: BTreeSet<(&str, &str)> = targets
             .iter()
-            .map(|t| (t.database.as_str(), t.name.as_str()))
+            .map(|t| (t.into_database.as_str(), t.into_name.as_str()))
             .collect();
-        let databases: BTreeSet<String> = targets
+        let databases: BTreeSet<String> = names
             .iter()
             .map(|(database, _)| (*database).to_owned())
             .collect();
-        let mut in_the_way = self.0.client.existing_tables(&databases).await?;
-        in_the_way
-            .retain(|found| targets.contains(&(found.database.as_str(), found.name.as_str())));
-        match work.existing {
-            Existing::Refuse if !work.structure_only => refuse_rows(&in_the_way)?,
-            Existing::Refuse | Existing::Append => {}
-            Existing::Drop => {
-                clearing.probe = contents
-                    .tables
-                    .iter()
-                    .map(|table| table.database.clone())
-                    .collect();
-                refuse_needed(&in_the_way)?;
-                clearing.drop = dependents_first(in_the_way);
-            }
-        }
-        Ok(clearing)
+        survey.in_the_way = self.0.client.existing_tables(&databases).await?;
+        survey
+            .in_the_way
+            .retain(|found| names.contains(&(found.database.as_str(), found.name.as_str())));
+        Ok(survey)
     }
 }
 
-fn refuse_rows(in_the_way: &[ExistingTable]) -> Result<(), NotReady> {
+/// What is done before the statement, or why the restore is refused.
+pub(in crate::worker) fn clearing(
+    work: &RestoreWork,
+    meaning: &Meaning,
+    survey: Survey,
+) -> Result<Clearing, Failure> {
+    let mut clearing = Clearing {
+        create_databases: survey.create_databases,
+        ..Clearing::default()
+    };
+    let Some(contents) = &meaning.contents else {
+        return Ok(clearing);
+    };
+    match work.existing {
+        Existing::Refuse if !work.structure_only => refuse_rows(&survey.in_the_way)?,
+        Existing::Refuse | Existing::Append => {}
+        Existing::Drop => {
+            clearing.probe = contents
+                .tables
+                .iter()
+                .map(|table| table.database.clone())
+                .collect();
+            refuse_needed(&survey.in_the_way)?;
+            clearing.drop = dependents_first(survey.in_the_way);
+        }
+    }
+    Ok(clearing)
+}
+
+fn refuse_rows(in_the_way: &[ExistingTable]) -> Result<(), Failure> {
     let filled: Vec<String> = in_the_way
         .iter()
         .filter(|found| found.total_rows.is_some_and(|rows| rows > 0))
@@ -133,14 +196,11 @@ fn refuse_rows(in_the_way: &[ExistingTable]) -> Result<(), NotReady> {
     if more > 0 {
         text.push_str(&format!(", and {more} more"));
     }
-    Err(NotReady::Impossible(Failure::new(
-        FailureKind::NonEmptyTarget,
-        text,
-    )))
+    Err(Failure::new(FailureKind::NonEmptyTarget, text))
 }
 
 /// A table that something else needs would be refused in the middle of the dropping.
-fn refuse_needed(to_drop: &[ExistingTable]) -> Result<(), NotReady> {
+fn refuse_needed(to_drop: &[ExistingTable]) -> Result<(), Failure> {
     let goes = |database: &str, name: &str| {
         to_drop
             .iter()
@@ -153,13 +213,9 @@ fn refuse_needed(to_drop: &[ExistingTable]) -> Result<(), NotReady> {
             found.database, found.name
         ))
     });
-    match needed {
-        Some(text) => Err(NotReady::Impossible(Failure::new(
-            FailureKind::NonEmptyTarget,
-            text,
-        ))),
-        None => Ok(()),
-    }
+    needed.map_or(Ok(()), |text| {
+        Err(Failure::new(FailureKind::NonEmptyTarget, text))
+    })
 }
 
 /// Dictionaries and views go before the tables that they read: ClickHouse refuses it the other way

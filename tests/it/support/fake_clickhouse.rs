@@ -212,22 +212,15 @@ impl Server {
             Ok(String::new())
         } else if sql.contains("FROM system.backups") {
             Ok(self.look(sql))
+        } else if sql.contains("FROM system.databases) AS databases") {
+            let tables: Vec<_> = (0..self.tables)
+                .map(|n| serde_json::json!(["shop", format!("t{n}"), "MergeTree", 100, 1_024]))
+                .collect();
+            let held =
+                serde_json::json!({ "databases": self.databases, "tables": tables }).to_string();
+            Ok(format!("{{{},{}\n", self.identity(), &held[1..]))
         } else if sql.starts_with("SELECT toString(serverUUID())") {
-            Ok(format!("{{{}}}\n", self.identity()))
-        } else if sql.starts_with("SELECT name, engine FROM system.databases") {
-            Ok(self
-                .databases
-                .iter()
-                .map(|(name, engine)| format!("{{\"name\":\"{name}\",\"engine\":\"{engine}\"}}\n"))
-                .collect())
-        } else if sql.starts_with("SELECT database, name, engine FROM system.tables") {
-            Ok((0..self.tables)
-                .map(|n| {
-                    format!(
-                        "{{\"database\":\"shop\",\"name\":\"t{n}\",\"engine\":\"MergeTree\"}}\n"
-                    )
-                })
-                .collect())
+            Ok(format!("{{{},\"version\":\"26.9.1\"}}\n", self.identity()))
         } else if sql.starts_with("SELECT database, name, engine, total_rows,") {
             Ok(String::new())
         } else {
