@@ -10,10 +10,12 @@ mod support;
 
 mod adoption;
 mod bad_input;
+mod control;
 mod faults;
 mod mission;
 mod process;
 mod reload;
 mod scripts;
 mod tidy;
+mod v1;
 mod wire;
