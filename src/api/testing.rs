@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{ApiState, Credentials, Notices, routes};
+use super::{ApiState, Credentials, KeptList, Notices, routes};
 use crate::backup::{Backup, BackupKind, BackupName, NameTemplate, Origin, Place, Scope};
 use crate::catalog::{self, Catalog, Change, Decision};
 use crate::clickhouse::{self, Client};
@@ -82,6 +82,7 @@ impl Fixture {
             schedules: watch::Sender::new(Arc::new(schedules)).subscribe(),
             notices: watch::Sender::new(Notices::default()).subscribe(),
             stop: CancellationToken::new(),
+            kept_list: KeptList::default(),
         };
         Self {
             router: routes::router(state.clone(), credentials),
