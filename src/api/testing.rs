@@ -7,11 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
+use axum::routing::MethodRouter;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tower::ServiceExt;
 
-use super::{ApiState, Credentials, routes};
+use super::requests::Guard;
+use super::{Access, ApiState, routes};
 use crate::backup::{Backup, BackupKind, BackupName, Origin, Place, Scope};
 use crate::catalog::{self, Catalog, Change, Decision};
 use crate::clickhouse::{self, Client};
@@ -42,14 +44,38 @@ impl Answer {
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
     }
+
+    /// Every value of a header, in order.
+    pub(super) fn headers(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// The names of all headers.
+    pub(super) fn header_names(&self) -> Vec<&str> {
+        self.headers.keys().map(|name| name.as_str()).collect()
+    }
 }
 
 impl Fixture {
     pub(super) fn new() -> Self {
-        Self::with_credentials(None)
+        Self::with_access(Access::default())
     }
 
-    pub(super) fn with_credentials(credentials: Option<Credentials>) -> Self {
+    pub(super) fn with_access(access: Access) -> Self {
+        Self::built(|state| routes::router(state, access))
+    }
+
+    /// With one guarded route more than there is.
+    pub(super) fn with_route(
+        path: &'static str,
+        methods: MethodRouter<ApiState>,
+        guard: Guard,
+    ) -> Self {
+        Self::built(|state| routes::router_with(path, methods, guard, state))
+    }
+
+    fn built(router: impl FnOnce(ApiState) -> Router) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let start: Timestamp = "2026-11-22T13:34:53Z".parse().unwrap();
         let settings = catalog::Settings {
@@ -61,7 +87,7 @@ impl Fixture {
         let mut state = ApiState::new(catalog, worker, metrics, clock);
         state.zone = TimeZone::get("Europe/Sofia").unwrap();
         Self {
-            router: routes::router(state.clone(), credentials),
+            router: router(state.clone()),
             state,
             start,
             _dir: dir,
