@@ -76,7 +76,7 @@ impl Engine {
     /// Has the file system write back what is waiting: a backup must not be charged with others' data.
     pub fn settle(&self) -> anyhow::Result<()> {
         let mut sync = Command::new("sync");
-        let synced = sync.arg("--file-system").arg(&self.backups).status();
+        let synced = sync.arg("-f").arg(&self.backups).status();
         ensure!(synced.context("running sync")?.success(), "sync failed");
         Ok(())
     }
