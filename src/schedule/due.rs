@@ -82,12 +82,19 @@ pub struct Due {
     pub skipped_uncounted: bool,
     /// The last slot to store; the next call starts from it.
     pub last_slot: Timestamp,
-    /// The next slot, for the timer.
-    pub next: Option<Timestamp>,
     /// The stored last slot when it lay in the future (by more than
     /// [`CLOCK_BACK_TOLERATED_SECS`]): the clock was set back, or had been wrong before.
     /// Nothing fires, `last_slot` is now, and somebody should be told.
     pub reset_from: Option<Timestamp>,
+}
+
+impl Due {
+    /// The next slot, for the timer. Computed apart, because what is due should be written first.
+    #[must_use]
+    pub fn next(&self, calendar: &Calendar, now: Timestamp) -> Option<Timestamp> {
+        // A clock that was corrected back a little must not announce a slot that has fired.
+        calendar.next_after(now.max(self.last_slot))
+    }
 }
 
 /// Decides what is due at `now` for a schedule whose slots up to `last_slot` were dealt with.
@@ -101,12 +108,12 @@ pub fn due(calendar: &Calendar, policy: MissedPolicy, last_slot: Timestamp, now:
     if last_slot.duration_since(now) > SignedDuration::from_secs(CLOCK_BACK_TOLERATED_SECS) {
         return Due {
             reset_from: Some(last_slot),
-            ..nothing_due(calendar, now, now)
+            ..nothing_due(now)
         };
     }
     let mut slots = slots_back_from(calendar, now).take_while(|slot| *slot > last_slot);
     let Some(newest) = slots.next() else {
-        return nothing_due(calendar, last_slot, now);
+        return nothing_due(last_slot);
     };
     let missed = now.duration_since(newest) > SignedDuration::from_secs(MISSED_AFTER_SECS)
         && policy == MissedPolicy::Skip;
@@ -133,20 +140,17 @@ pub fn due(calendar: &Calendar, policy: MissedPolicy, last_slot: Timestamp, now:
         skipped_unlisted,
         skipped_uncounted: slots.next().is_some(),
         last_slot: newest,
-        next: calendar.next_after(now),
         reset_from: None,
     }
 }
 
-fn nothing_due(calendar: &Calendar, last_slot: Timestamp, now: Timestamp) -> Due {
+fn nothing_due(last_slot: Timestamp) -> Due {
     Due {
         fire: None,
         skipped: Vec::new(),
         skipped_unlisted: 0,
         skipped_uncounted: false,
         last_slot,
-        // A clock that was corrected back a little must not announce a slot that has fired.
-        next: calendar.next_after(now.max(last_slot)),
         reset_from: None,
     }
 }
@@ -176,15 +180,11 @@ mod tests {
     #[test]
     fn nothing_is_due_between_slots() {
         let last = at("2026-11-22T00:00:00Z");
-        let due = due(
-            &daily(),
-            MissedPolicy::RunLatest,
-            last,
-            at("2026-11-22T23:59:59.999Z"),
-        );
+        let now = at("2026-11-22T23:59:59.999Z");
+        let due = due(&daily(), MissedPolicy::RunLatest, last, now);
         assert_eq!(due.fire, None);
         assert_eq!(due.last_slot, last);
-        assert_eq!(due.next, Some(at("2026-11-23T00:00:00Z")));
+        assert_eq!(due.next(&daily(), now), Some(at("2026-11-23T00:00:00Z")));
         assert!(due.skipped.is_empty() && due.reset_from.is_none());
     }
 
@@ -196,10 +196,11 @@ mod tests {
     #[case(MissedPolicy::RunLatest, "2026-11-23T09:00:00Z", true)]
     fn one_slot(#[case] policy: MissedPolicy, #[case] now: &str, #[case] fires: bool) {
         let slot = at("2026-11-23T00:00:00Z");
-        let due = due(&daily(), policy, at("2026-11-22T00:00:00Z"), at(now));
+        let now = at(now);
+        let due = due(&daily(), policy, at("2026-11-22T00:00:00Z"), now);
         assert_eq!(due.fire, fires.then_some(slot));
         assert_eq!(due.last_slot, slot);
-        assert_eq!(due.next, Some(at("2026-11-24T00:00:00Z")));
+        assert_eq!(due.next(&daily(), now), Some(at("2026-11-24T00:00:00Z")));
         let missed = SkippedSlot {
             at: slot,
             reason: SkipReason::MissedPolicy,
@@ -237,7 +238,7 @@ mod tests {
         assert_eq!(due.reset_from, Some(future));
         assert_eq!(due.fire, None);
         assert_eq!(due.last_slot, now);
-        assert_eq!(due.next, Some(at("2026-11-23T00:00:00Z")));
+        assert_eq!(due.next(&daily(), now), Some(at("2026-11-23T00:00:00Z")));
     }
 
     #[test]
@@ -247,7 +248,7 @@ mod tests {
         let due = due(&daily(), MissedPolicy::RunLatest, slot, now);
         assert_eq!((due.fire, due.reset_from), (None, None));
         assert_eq!(due.last_slot, slot);
-        assert_eq!(due.next, Some(at("2026-11-23T00:00:00Z")));
+        assert_eq!(due.next(&daily(), now), Some(at("2026-11-23T00:00:00Z")));
     }
 
     #[test]
@@ -330,7 +331,7 @@ mod tests {
             for wake in wakes.iter().flat_map(|wake| [wake, wake]) {
                 let now = start + SignedDuration::from_millis(*wake);
                 let due = due(&calendar, policy, last_slot, now);
-                prop_assert!(due.next > Some(now));
+                prop_assert!(due.next(&calendar, now) > Some(now));
                 prop_assert_eq!(due.skipped_unlisted, 0);
                 decided.extend(due.skipped.iter().map(|skipped| skipped.at));
                 decided.extend(due.fire);

@@ -49,6 +49,8 @@ struct Memory {
     last_failure: Option<Failure>,
     /// Nothing is asked before this: ClickHouse did not answer just now.
     quiet_until: Option<Instant>,
+    /// How long the last look took.
+    look_took: Duration,
 }
 
 impl Worker {
@@ -119,7 +121,7 @@ impl Worker {
         // While it is quiet nothing is asked, but time goes on for those who wait.
         let ask = match quiet.filter(|quiet| !quiet.is_zero()) {
             Some(quiet) => quiet,
-            None => lane::next_look(&view, now),
+            None => lane::next_look(&view, memory.look_took, now),
         };
         Ok(ask.min(lane::next_moment(&view, now)))
     }
@@ -134,7 +136,9 @@ impl Worker {
             .iter()
             .filter_map(|operation| Some(&operation.attempt()?.id))
             .collect();
+        let asked_at = Instant::now();
         let look = self.0.client.look(&attempts).await;
+        memory.look_took = asked_at.elapsed();
         self.told(
             memory,
             look.as_ref()

@@ -3,7 +3,7 @@
 //! What is due is the pure function [`due`] of the last slot and the time; the loop only sleeps and
 //! is woken, by its own sleep, by the timer, or by a new configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::catalog::{CatalogError, Change, Decision, LastSlot, View};
 use crate::operation::{
     BackupWork, Event, Limits, Operation, OperationId, Schedule, State, Trigger, Work,
 };
-use crate::schedule::{Pause, ScheduleName, SkipReason, due};
+use crate::schedule::{Due, Pause, ScheduleName, SkipReason, due};
 
 /// Longest sleep: the wall clock may be set, or the machine sleep, meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -30,11 +30,33 @@ pub type Schedules = BTreeMap<ScheduleName, Schedule>;
 
 /// What one pass found.
 #[derive(Debug, Default)]
-struct Pass {
+struct Pass<'a> {
     changes: Vec<Change>,
     /// New and ended operations, with the state they had before.
     announced: Vec<(Option<State>, Operation)>,
     warnings: Vec<String>,
+    /// What was decided about each schedule.
+    decided: Vec<(ScheduleName, Due)>,
+    /// Operations that wait, by schedule.
+    waiting: HashMap<&'a ScheduleName, Vec<&'a Operation>>,
+}
+
+/// What a pass leaves behind.
+#[derive(Debug)]
+struct Found {
+    announced: Vec<(Option<State>, Operation)>,
+    warnings: Vec<String>,
+    decided: Vec<(ScheduleName, Due)>,
+}
+
+/// What is waited for, so that a wake-up in between costs nothing.
+#[derive(Debug, Default)]
+struct Coming {
+    /// The schedules that it is about; none before the first pass.
+    schedules: Option<Arc<Schedules>>,
+    /// When they were looked at.
+    at: Timestamp,
+    /// The next slot of each.
     next: BTreeMap<ScheduleName, Timestamp>,
 }
 
@@ -52,14 +74,15 @@ impl Worker {
         } else {
             Timer::none()
         };
+        let mut coming = Coming::default();
         loop {
             let current = schedules.borrow_and_update().clone();
-            let pause = match self.fire_due(current).await {
-                Ok(next) => {
+            let pause = match self.fire_due(&mut coming, current).await {
+                Ok(()) => {
                     let now = self.0.clock.now();
-                    timer.arm(&next, now);
-                    let soonest = next.values().min().map_or(SLEEP_MAX, |at| until(*at, now));
-                    soonest.min(SLEEP_MAX)
+                    timer.arm(&coming.next, now);
+                    let soonest = coming.next.values().min();
+                    soonest.map_or(SLEEP_MAX, |at| until(*at, now).min(SLEEP_MAX))
                 }
                 Err(error) => {
                     tracing::error!(%error, "due slots wait");
@@ -75,43 +98,88 @@ impl Worker {
         }
     }
 
-    /// Records everything that is due, in one transaction; gives the next slot of each schedule.
+    /// Records everything that is due, in one transaction.
     async fn fire_due(
         &self,
+        coming: &mut Coming,
         schedules: Arc<Schedules>,
-    ) -> Result<BTreeMap<ScheduleName, Timestamp>, CatalogError> {
+    ) -> Result<(), CatalogError> {
         let now = self.0.clock.now();
-        let worker = self.0.settings.clone();
-        let mut pass = Pass::over(&self.0.catalog.view(), &schedules, &worker, now);
-        if !pass.changes.is_empty() {
+        let names = coming.to_decide(&schedules, now);
+        if !names.is_empty() {
+            let (worker, decided_on) = (self.0.settings.clone(), schedules.clone());
             let decide = move |view: &View| {
-                let mut pass = Pass::over(view, &schedules, &worker, now);
-                Decision {
-                    changes: std::mem::take(&mut pass.changes),
-                    answer: pass,
-                }
+                let chosen = names.iter().filter_map(|name| decided_on.get(name));
+                Pass::over(view, chosen, &worker, now)
             };
-            pass = self.0.catalog.write(decide).await?;
+            let found = self.0.catalog.write(decide).await?;
+            for warning in found.warnings {
+                tracing::warn!("{warning}");
+            }
+            for (before, operation) in &found.announced {
+                self.announce(*before, operation);
+            }
+            coming.note(&schedules, found.decided, now);
         }
-        for warning in pass.warnings {
-            tracing::warn!("{warning}");
-        }
-        for (before, operation) in &pass.announced {
-            self.announce(*before, operation);
-        }
-        Ok(pass.next)
+        coming.schedules = Some(schedules);
+        coming.at = now;
+        Ok(())
     }
 }
 
-impl Pass {
-    /// Decides on every schedule.
-    fn over(view: &View, schedules: &Schedules, worker: &super::Settings, now: Timestamp) -> Self {
+impl Coming {
+    /// Schedules that have to be decided on: those whose slot has come; all of them where they are
+    /// not those of the last pass, or the clock was set back.
+    fn to_decide(&self, schedules: &Arc<Schedules>, now: Timestamp) -> Vec<ScheduleName> {
+        let is_known = self
+            .schedules
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, schedules));
+        if !is_known || now < self.at {
+            return schedules.keys().cloned().collect();
+        }
+        let due = self.next.iter().filter(|(_, at)| **at <= now);
+        due.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn note(&mut self, schedules: &Schedules, decided: Vec<(ScheduleName, Due)>, now: Timestamp) {
+        self.next.retain(|name, _| schedules.contains_key(name));
+        for (name, due) in decided {
+            let schedule = schedules.get(&name);
+            match schedule.and_then(|schedule| due.next(&schedule.calendar, now)) {
+                Some(next) => self.next.insert(name, next),
+                None => self.next.remove(&name),
+            };
+        }
+    }
+}
+
+impl<'a> Pass<'a> {
+    /// Decides on these schedules.
+    fn over<'s>(
+        view: &'a View,
+        schedules: impl Iterator<Item = &'s Schedule>,
+        worker: &super::Settings,
+        now: Timestamp,
+    ) -> Decision<Found> {
         let mut pass = Self::default();
+        for operation in view.unfinished() {
+            if let (State::Pending, Some(schedule)) = (operation.state, operation.schedule()) {
+                pass.waiting.entry(schedule).or_default().push(operation);
+            }
+        }
         let mut number = view.next_number();
-        for schedule in schedules.values() {
+        for schedule in schedules {
             number = pass.schedule(view, schedule, worker, number, now);
         }
-        pass
+        Decision {
+            changes: pass.changes,
+            answer: Found {
+                announced: pass.announced,
+                warnings: pass.warnings,
+                decided: pass.decided,
+            },
+        }
     }
 
     /// Decides on one schedule; gives the next free operation number.
@@ -133,9 +201,6 @@ impl Pass {
             }
         };
         let decided = due(&schedule.calendar, schedule.missed, last, now);
-        if let Some(next) = decided.next {
-            self.next.insert(schedule.name.clone(), next);
-        }
         if let Some(ahead) = decided.reset_from {
             self.warnings.push(format!(
                 "the clock was set back: schedule {} had come to {ahead} already; it goes on from {now}",
@@ -172,22 +237,23 @@ impl Pass {
                 .operation(OperationId::of_slot(&schedule.name, slot))
                 .is_some();
             if skip.is_none() && !is_known {
-                self.supersede(view, schedule, now);
+                self.supersede(schedule, now);
             }
             if self.submit(view, schedule, worker, slot, skip, number, now) {
                 number += 1;
             }
         }
+        self.decided.push((schedule.name.clone(), decided));
         number
     }
 
     /// The pause of a schedule; one that has ended is taken away once its last slots were judged.
-    fn pause<'a>(
+    fn pause<'v>(
         &mut self,
-        view: &'a View,
+        view: &'v View,
         schedule: &Schedule,
         now: Timestamp,
-    ) -> Option<&'a Pause> {
+    ) -> Option<&'v Pause> {
         let pause = view.pause(&schedule.name)?;
         if pause.until.is_some_and(|until| until <= now) {
             self.changes
@@ -206,11 +272,8 @@ impl Pass {
     }
 
     /// At most one operation of a schedule waits: an older one gives way to the newer slot.
-    fn supersede(&mut self, view: &View, schedule: &Schedule, now: Timestamp) {
-        let waiting = view.unfinished().filter(|operation| {
-            operation.state == State::Pending && operation.schedule() == Some(&schedule.name)
-        });
-        for operation in waiting {
+    fn supersede(&mut self, schedule: &Schedule, now: Timestamp) {
+        for operation in self.waiting.remove(&schedule.name).into_iter().flatten() {
             // One that has failed before keeps its failure: it was more than skipped.
             let event = match operation
                 .failure
@@ -220,7 +283,7 @@ impl Pass {
                 Some(failure) => Event::GaveUp(failure.clone()),
                 None => Event::Skip(SkipReason::Superseded),
             };
-            if let Ok(ended) = operation.as_ref().clone().apply(event, now) {
+            if let Ok(ended) = operation.clone().apply(event, now) {
                 self.put(Some(State::Pending), ended);
             }
         }
@@ -331,11 +394,15 @@ pub(super) fn operation_of(
 /// # Errors
 /// When its template makes no name of the slot.
 pub fn name_of(schedule: &Schedule, slot: Timestamp) -> Result<BackupName, BackupNameError> {
+    let asks = schedule.template.has_logical_date();
+    let previous = asks
+        .then(|| schedule.calendar.previous_before(slot))
+        .flatten();
     schedule.template.render(SlotNaming {
         schedule: schedule.name.as_str(),
         kind: schedule.kind.as_str(),
         slot,
-        previous: schedule.calendar.previous_before(slot).unwrap_or(slot),
+        previous: previous.unwrap_or(slot),
         zone: schedule.calendar.zone(),
     })
 }
@@ -367,4 +434,70 @@ fn calendar_text(schedule: &Schedule) -> String {
 
 fn until(at: Timestamp, now: Timestamp) -> Duration {
     at.duration_since(now).try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::{NameTemplate, Scope};
+    use crate::operation::Retry;
+    use crate::schedule::{Calendar, MissedPolicy};
+
+    fn schedules(crons: &[(&str, &str)]) -> Arc<Schedules> {
+        let schedule = |(name, cron): &(&str, &str)| {
+            let name = ScheduleName::try_from((*name).to_owned()).unwrap();
+            let retry = Retry {
+                attempts: 1,
+                delay: Duration::ZERO,
+            };
+            let schedule = Schedule {
+                name: name.clone(),
+                calendar: Calendar::parse(cron, "UTC").unwrap(),
+                missed: MissedPolicy::RunLatest,
+                template: NameTemplate::parse("{date}").unwrap(),
+                kind: BackupKind::Full,
+                scope: Scope::everything(),
+                deadline: Duration::from_secs(60),
+                retry,
+            };
+            (name, schedule)
+        };
+        Arc::new(crons.iter().map(schedule).collect())
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// A wake-up costs something only for what is due, and whatever is new is looked at.
+    #[test]
+    fn only_what_has_come_is_decided_on_and_everything_after_a_change() {
+        let both = schedules(&[("early", "0 1 * * *"), ("late", "0 2 * * *")]);
+        let mut coming = Coming::default();
+        let names = |coming: &Coming, schedules, now: &str| -> Vec<String> {
+            let names = coming.to_decide(schedules, at(now));
+            names.iter().map(ToString::to_string).collect()
+        };
+        let start = at("2026-11-22T00:00:00Z");
+        assert_eq!(
+            names(&coming, &both, "2026-11-22T00:00:00Z"),
+            ["early", "late"]
+        );
+        let decided = |schedule: &Schedule| {
+            let due = due(&schedule.calendar, schedule.missed, start, start);
+            (schedule.name.clone(), due)
+        };
+        coming.note(&both, both.values().map(decided).collect(), start);
+        (coming.schedules, coming.at) = (Some(both.clone()), start);
+        assert_eq!(names(&coming, &both, "2026-11-22T00:59:59Z"), [""; 0]);
+        assert_eq!(names(&coming, &both, "2026-11-22T01:00:00Z"), ["early"]);
+        assert_eq!(
+            names(&coming, &both, "2026-11-22T02:00:00Z"),
+            ["early", "late"]
+        );
+        let set_back = names(&coming, &both, "2026-11-21T23:59:59Z");
+        assert_eq!(set_back, ["early", "late"], "the clock was set back");
+        let edited = schedules(&[("early", "0 3 * * *")]);
+        assert_eq!(names(&coming, &edited, "2026-11-22T00:30:00Z"), ["early"]);
+    }
 }

@@ -101,14 +101,17 @@ impl Timer {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
         };
-        match running.wakes.recv().await {
-            Some((schedule, at)) => {
-                running
-                    .unannounced
-                    .retain(|waiting, slot| *waiting != schedule || *slot > at);
-                running.announced.insert(schedule, at);
-            }
-            None => std::future::pending().await,
+        let Some(first) = running.wakes.recv().await else {
+            return std::future::pending().await;
+        };
+        // A thousand schedules in one slot are one wake-up.
+        let others = std::iter::from_fn(|| running.wakes.try_recv().ok());
+        let announced: Vec<_> = std::iter::once(first).chain(others).collect();
+        for (schedule, at) in announced {
+            running
+                .unannounced
+                .retain(|waiting, slot| *waiting != schedule || *slot > at);
+            running.announced.insert(schedule, at);
         }
     }
 }
