@@ -16,8 +16,10 @@ pub mod v1;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
@@ -25,6 +27,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::secret::SecretSource;
 use crate::worker::Worker;
+use crate::worker::scheduler::Schedules;
 
 pub use tls::TlsError;
 
@@ -73,6 +76,21 @@ pub struct ApiState {
     pub clock: Clock,
     /// The zone of every time in the old wire format, which shows none.
     pub zone: TimeZone,
+    /// The schedules in use.
+    pub schedules: watch::Receiver<Arc<Schedules>>,
+    /// What should be known of the configuration.
+    pub notices: watch::Receiver<Notices>,
+    /// Ends whatever waits.
+    pub stop: CancellationToken,
+}
+
+/// What should be known of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// What is valid and still should be known.
+    pub warnings: Vec<String>,
+    /// Why the file as it is now is not in use.
+    pub refused: Option<String>,
 }
 
 /// The API could not be served.
@@ -160,11 +178,12 @@ impl Bound {
         self.address
     }
 
-    /// Answers requests until `stop`, then lets those at work end, for a limited time.
+    /// Answers requests until the state's `stop`, then lets those at work end, for a limited time.
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn serve(self, state: ApiState, stop: CancellationToken) -> Result<(), ServeError> {
+    pub async fn serve(self, state: ApiState) -> Result<(), ServeError> {
+        let stop = state.stop.clone();
         let router = routes::router(state, self.credentials);
         connections::serve(self.listener, self.certificate, router, stop)
             .await
@@ -173,15 +192,8 @@ impl Bound {
 }
 
 impl ApiState {
-    /// The state, with the time zone of this process, read once.
-    #[must_use]
-    pub fn new(catalog: Catalog, worker: Worker, metrics: Metrics, clock: Clock) -> Self {
-        Self {
-            catalog,
-            worker,
-            metrics,
-            clock,
-            zone: TimeZone::system(),
-        }
+    /// The schedules as they are now.
+    fn schedules(&self) -> Arc<Schedules> {
+        self.schedules.borrow().clone()
     }
 }

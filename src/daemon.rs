@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, Notices};
 use crate::catalog::{Catalog, OpenError};
 use crate::clickhouse::{Client, SetupError};
 use crate::clock::Clock;
@@ -130,17 +131,25 @@ impl Daemon {
             schedules = self.config.schedules.len(),
             "clickhouse-backupd runs"
         );
-        for warning in self.config.warnings.iter().chain(&self.config.not_yet()) {
+        for warning in warnings(&self.config) {
             tracing::warn!("{warning}");
         }
         let tasks = TaskTracker::new();
-        let state = ApiState::new(
-            self.catalog.clone(),
-            self.worker.clone(),
-            self.metrics.clone(),
-            self.clock.clone(),
-        );
-        let serving = self.bound.serve(state, stop.clone());
+        let notices = watch::Sender::new(Notices {
+            warnings: warnings(&self.config),
+            refused: None,
+        });
+        let state = ApiState {
+            catalog: self.catalog.clone(),
+            worker: self.worker.clone(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            zone: TimeZone::system(),
+            schedules: self.schedules.subscribe(),
+            notices: notices.subscribe(),
+            stop: stop.clone(),
+        };
+        let serving = self.bound.serve(state);
         tasks.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!("the API ended: {error}");
@@ -158,6 +167,7 @@ impl Daemon {
                 source,
                 current: self.config,
                 schedules: self.schedules,
+                notices,
                 metrics: self.metrics,
                 clock: self.clock,
             };
@@ -173,6 +183,13 @@ impl Daemon {
             "clickhouse-backupd ended; what runs in ClickHouse goes on and is taken up at the next start"
         );
     }
+}
+
+/// Everything that should be known of a valid configuration.
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = config.warnings.clone();
+    warnings.extend(config.not_yet());
+    warnings
 }
 
 async fn drain(tasks: &TaskTracker) {

@@ -73,7 +73,7 @@ fn time_text(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime(TIME_FORMAT).to_string()
 }
 
-fn default_name(now: Timestamp, zone: &TimeZone) -> String {
+pub(super) fn default_name(now: Timestamp, zone: &TimeZone) -> String {
     now.to_zoned(zone.clone())
         .strftime(DEFAULT_NAME_FORMAT)
         .to_string()

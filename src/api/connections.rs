@@ -199,7 +199,9 @@ mod tests {
         assert!(matches!(taken, ServeError::InUse { .. }), "{taken}");
         assert!(taken.to_string().contains("in use"), "{taken}");
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(bound.serve(api.state.clone(), stop.clone()));
+        let mut state = api.state.clone();
+        state.stop = stop.clone();
+        let serving = tokio::spawn(bound.serve(state));
         let answer = exchange(address, GET_LIVEZ).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         assert!(answer.ends_with("{\"status\":\"OK\"}\n"), "{answer}");

@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, any, get, post};
 use super::compat::answer::{self, Refusal};
 use super::compat::{actions, create, kill, list, not_served, restore, status, version};
 use super::requests::{self, Guard};
-use super::{ApiState, Credentials, health};
+use super::{ApiState, Credentials, health, v1};
 
 /// One line of the table.
 struct Route {
@@ -54,6 +54,51 @@ fn table() -> Vec<Route> {
             get(actions::list).post(actions::run),
         ),
         Route::of("/backup/kill", Kind::Guarded, post(kill::kill)),
+        // our own
+        Route::of("/api/v1/openapi.json", Kind::Guarded, get(v1::openapi)),
+        Route::of("/api/v1/status", Kind::Guarded, get(v1::status::status)),
+        Route::of(
+            "/api/v1/operations",
+            Kind::Guarded,
+            get(v1::operations::list).post(v1::operations::submit),
+        ),
+        Route::of(
+            "/api/v1/operations/{id}",
+            Kind::Guarded,
+            get(v1::operations::show),
+        ),
+        Route::of(
+            "/api/v1/operations/{id}/cancel",
+            Kind::Guarded,
+            post(v1::operations::cancel),
+        ),
+        Route::of("/api/v1/backups", Kind::Guarded, get(v1::backups::list)),
+        Route::of(
+            "/api/v1/backups/{name}",
+            Kind::Guarded,
+            get(v1::backups::show),
+        ),
+        Route::of("/api/v1/schedules", Kind::Guarded, get(v1::schedules::list)),
+        Route::of(
+            "/api/v1/schedules/{name}",
+            Kind::Guarded,
+            get(v1::schedules::show),
+        ),
+        Route::of(
+            "/api/v1/schedules/{name}/run",
+            Kind::Guarded,
+            post(v1::schedules::run),
+        ),
+        Route::of(
+            "/api/v1/schedules/{name}/pause",
+            Kind::Guarded,
+            post(v1::schedules::pause),
+        ),
+        Route::of(
+            "/api/v1/schedules/{name}/resume",
+            Kind::Guarded,
+            post(v1::schedules::resume),
+        ),
         // what it had and we have not
         Route::not_served("/restart", any(not_served::restart)),
         Route::not_served("/backup/watch", any(not_served::watch)),
@@ -201,6 +246,34 @@ mod tests {
         assert!(answer.body.starts_with(&begin), "{}", answer.body);
         assert!(answer.body.contains("\n/backup/restore/{name}\n"));
         assert!(!answer.body.contains("/backup/tables"), "{}", answer.body);
+    }
+
+    #[test]
+    fn the_document_describes_every_route_of_ours_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(&v1::document()).unwrap();
+        let described: Vec<&str> = document["paths"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut served: Vec<&str> = table()
+            .iter()
+            .map(|route| route.path)
+            .filter(|path| path.starts_with("/api/v1/"))
+            .collect();
+        served.sort_unstable();
+        assert_eq!(described, served);
+    }
+
+    #[test]
+    fn the_document_in_the_repository_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            kept == v1::document(),
+            "docs/openapi.json is old: clickhouse-backupd openapi > docs/openapi.json"
+        );
     }
 
     #[tokio::test]

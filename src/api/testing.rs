@@ -9,9 +9,11 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{ApiState, Credentials, routes};
+use super::{ApiState, Credentials, Notices, routes};
 use crate::backup::{Backup, BackupKind, BackupName, Origin, Place, Scope};
 use crate::catalog::{self, Catalog, Change, Decision};
 use crate::clickhouse::{self, Client};
@@ -58,8 +60,16 @@ impl Fixture {
         let catalog = Catalog::open(&settings).unwrap();
         let (metrics, clock) = (Metrics::new().unwrap(), Clock::anchored(start));
         let worker = worker(catalog.clone(), metrics.clone(), clock.clone());
-        let mut state = ApiState::new(catalog, worker, metrics, clock);
-        state.zone = TimeZone::get("Europe/Sofia").unwrap();
+        let state = ApiState {
+            catalog,
+            worker,
+            metrics,
+            clock,
+            zone: TimeZone::get("Europe/Sofia").unwrap(),
+            schedules: watch::Sender::new(Arc::default()).subscribe(),
+            notices: watch::Sender::new(Notices::default()).subscribe(),
+            stop: CancellationToken::new(),
+        };
         Self {
             router: routes::router(state.clone(), credentials),
             state,

@@ -4,8 +4,17 @@
 //! them with the same definitions.
 
 pub mod backup;
+pub(super) mod backups;
+mod document;
 pub mod error;
+mod input;
 pub mod operation;
+pub(super) mod operations;
 pub mod page;
+mod request;
 pub mod schedule;
+pub(super) mod schedules;
 pub mod status;
+
+pub use document::document;
+pub(super) use document::openapi;

@@ -48,8 +48,12 @@ struct PreflightRow {
     #[serde(flatten)]
     server: ServerRow,
     databases: Vec<(String, String)>,
-    tables: Vec<(String, String, String, Option<u64>, Option<u64>)>,
+    tables: Vec<TableColumns>,
 }
+
+/// A table as an array: its database, name, engine, rows and bytes.
+#[derive(Debug, Deserialize)]
+struct TableColumns(String, String, String, Option<u64>, Option<u64>);
 
 /// A scope that means nothing on this server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -144,7 +148,7 @@ impl Client {
             .pop()
             .ok_or_else(|| Error::Answer("no row for what the server holds".to_owned()))?;
         let database = |(name, engine)| Database { name, engine };
-        let table = |(database, name, engine, rows, bytes)| Table {
+        let table = |TableColumns(database, name, engine, rows, bytes)| Table {
             database,
             name,
             engine,

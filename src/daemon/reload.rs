@@ -12,6 +12,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Notices;
 use crate::clock::Clock;
 use crate::config::{self, Config, Source};
 use crate::metrics::Metrics;
@@ -40,6 +41,7 @@ pub(super) struct Reload {
     pub source: Source,
     pub current: Config,
     pub schedules: watch::Sender<Arc<Schedules>>,
+    pub notices: watch::Sender<Notices>,
     pub metrics: Metrics,
     pub clock: Clock,
 }
@@ -89,6 +91,8 @@ impl Reload {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(errors)) => {
                 self.metrics.config_refused();
+                self.notices
+                    .send_modify(|notices| notices.refused = Some(errors.to_string()));
                 tracing::error!(
                     "the changed configuration is invalid, and the one before it stays in use:\n{errors}"
                 );
@@ -100,6 +104,10 @@ impl Reload {
             }
         };
         self.metrics.config_loaded(now);
+        self.notices.send_replace(Notices {
+            warnings: super::warnings(&loaded.config),
+            refused: None,
+        });
         if asked == Asked::AtStart && loaded.config == self.current {
             return;
         }

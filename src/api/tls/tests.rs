@@ -56,7 +56,9 @@ async fn https_is_served_with_the_configured_certificate() {
     let bound = build(&settings).unwrap();
     let address = bound.address();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(bound.serve(api.state.clone(), stop.clone()));
+    let mut state = api.state.clone();
+    state.stop = stop.clone();
+    let serving = tokio::spawn(bound.serve(state));
     let answer = spawn_blocking(move || ask(address, CERTIFICATE))
         .await
         .unwrap()

@@ -1,7 +1,10 @@
 //! Lists that can grow come in pages.
 
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
+
+use super::error::Problem;
+use super::input::{bad, shown};
 
 /// Rows of a page that nobody asked a length for.
 pub const PAGE_DEFAULT_ROWS: u32 = 100;
@@ -18,13 +21,26 @@ pub struct Page<T> {
 }
 
 /// Which page.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct PageQuery {
-    /// Rows of the page, 1 to 1,000; 100 if it is left out.
-    #[param(minimum = 1, maximum = 1000)]
+#[derive(Debug, Clone, Default)]
+pub(super) struct PageQuery {
     pub limit: Option<u32>,
-    /// Where it begins: `next` of the page before.
     pub cursor: Option<String>,
+}
+
+impl PageQuery {
+    /// Rows of the page.
+    pub(super) fn rows(&self) -> Result<usize, Problem> {
+        match self.limit.unwrap_or(PAGE_DEFAULT_ROWS) {
+            limit @ 1..=PAGE_MAX_ROWS => Ok(limit as usize),
+            limit => Err(bad(format!("limit: {limit} is not 1 to {PAGE_MAX_ROWS}"))),
+        }
+    }
+
+    /// The cursor is none that we gave.
+    pub(super) fn no_cursor(&self) -> Problem {
+        let given = shown(self.cursor.as_deref().unwrap_or_default());
+        bad(format!(
+            "cursor: {given:?} is none that a page of this list gave as next"
+        ))
+    }
 }

@@ -1,11 +1,20 @@
 //! Everything at a glance.
 
+use axum::Json;
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::document::Authenticated;
 use super::operation::{Operation, OperationState};
+use super::schedules::{Standing, standings};
+use crate::api::ApiState;
+use crate::backup as domain;
+use crate::catalog::View;
+use crate::operation::{self, FailureKind};
+use crate::worker::Contact;
 
 /// What there is, what runs, what comes, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -89,4 +98,179 @@ pub struct StatusProblem {
     pub message: String,
     /// What the operator can do.
     pub hint: String,
+}
+
+/// Everything at a glance.
+///
+/// ClickHouse is asked who it is, for at most 3 s; everything else comes from memory.
+#[utoipa::path(get, path = "/api/v1/status", tag = "status",
+    responses((status = 200, description = "The status.", body = Status), Authenticated))]
+pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status> {
+    let contact = state.worker.contact().await;
+    let view = state.catalog.view();
+    let now = state.clock.now();
+    let schedules = state.schedules();
+    let standings = standings(&view);
+    let mut problems = state.configuration_problems();
+    problems.extend(unreachable(&contact));
+    let mut summaries = Vec::with_capacity(schedules.len());
+    for schedule in schedules.values() {
+        let standing = standings.get(&schedule.name).copied().unwrap_or_default();
+        let pause = view.pause(&schedule.name);
+        let pause = pause.filter(|pause| pause.until.is_none_or(|until| now < until));
+        let name = schedule.name.as_str();
+        problems.extend(pause.map(|pause| paused(name, pause)));
+        problems.extend(standing.last.and_then(|last| failed(name, last)));
+        let next_slot = schedule.calendar.next_after(now);
+        summaries.push(summary(name, next_slot, pause.is_some(), standing));
+    }
+    let shown = |wanted: fn(operation::State) -> bool| -> Vec<Operation> {
+        let found = view
+            .unfinished()
+            .filter(|operation| wanted(operation.state));
+        found.map(|operation| state.shown(operation)).collect()
+    };
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now,
+        clickhouse: ClickHouse::of(state.worker.clickhouse_url(), contact),
+        destination: state.worker.destination(),
+        schedules: summaries,
+        running: shown(operation::State::is_active),
+        waiting: shown(|state| !state.is_active()),
+        backups: backups(&view),
+        problems,
+    })
+}
+
+fn summary(
+    name: &str,
+    next_slot: Option<Timestamp>,
+    paused: bool,
+    standing: Standing<'_>,
+) -> ScheduleSummary {
+    ScheduleSummary {
+        name: name.to_owned(),
+        next_slot,
+        paused,
+        last_state: standing.last.map(|last| last.state.into()),
+        last_success_at: standing.last_success.and_then(|last| last.finished_at),
+    }
+}
+
+fn backups(view: &View) -> BackupSummary {
+    let newest = view
+        .backups()
+        .max_by_key(|backup: &&domain::Backup| (backup.created_at, backup.number));
+    BackupSummary {
+        count: view.backups().count() as u64,
+        bytes_written: view.backups().map(|backup| backup.bytes_written).sum(),
+        newest: newest.map(|backup| backup.name.to_string()),
+        newest_at: newest.map(|backup| backup.created_at),
+    }
+}
+
+fn unreachable(contact: &Contact) -> Option<StatusProblem> {
+    let error = contact.answer.as_ref().err()?;
+    Some(StatusProblem {
+        kind: "clickhouse_unreachable".to_owned(),
+        message: error.clone(),
+        hint: FailureKind::Unreachable.hint().to_owned(),
+    })
+}
+
+fn paused(name: &str, pause: &crate::schedule::Pause) -> StatusProblem {
+    let until = pause
+        .until
+        .map_or_else(String::new, |until| format!(" until {until}"));
+    let reason = pause
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!(": {reason}"));
+    StatusProblem {
+        kind: "schedule_paused".to_owned(),
+        message: format!(
+            "schedule {name} is paused since {}{until}{reason}",
+            pause.since
+        ),
+        hint: format!("clickhouse-backupd schedule resume {name}"),
+    }
+}
+
+fn failed(name: &str, last: &operation::Operation) -> Option<StatusProblem> {
+    let (what, message, hint) = match (last.state, &last.failure, last.skipped) {
+        (operation::State::Failed, Some(failure), _) => {
+            ("failed", failure.message.clone(), failure.kind.hint())
+        }
+        (operation::State::Cancelled, ..) => (
+            "was cancelled",
+            "somebody ended it".to_owned(),
+            FailureKind::Cancelled.hint(),
+        ),
+        (operation::State::Skipped, _, Some(reason)) => (
+            "was skipped",
+            reason.to_string(),
+            "run it again if that was not meant",
+        ),
+        _ => return None,
+    };
+    let slot = last
+        .slot()
+        .map_or_else(String::new, |slot| format!(" of {slot}"));
+    Some(StatusProblem {
+        kind: "schedule_failed".to_owned(),
+        message: format!("the last slot{slot} of schedule {name} {what}: {message}"),
+        hint: format!("{hint}; then: clickhouse-backupd schedule run {name}"),
+    })
+}
+
+impl ClickHouse {
+    fn of(url: &str, contact: Contact) -> Self {
+        let (answer, error) = match contact.answer {
+            Ok(answer) => (Some(answer), None),
+            Err(error) => (None, Some(error)),
+        };
+        let (server, version) = answer.unzip();
+        Self {
+            url: url.to_owned(),
+            reachable: error.is_none(),
+            asked_at: contact.asked_at,
+            version,
+            host: server.as_ref().map(|server| server.host.clone()),
+            uuid: server.as_ref().map(|server| server.uuid),
+            started_at: server.map(|server| server.started_at),
+            error,
+        }
+    }
+}
+
+impl ApiState {
+    /// What is wrong with the configuration, or should be known of it.
+    fn configuration_problems(&self) -> Vec<StatusProblem> {
+        let notices = self.notices.borrow();
+        let mut problems: Vec<StatusProblem> = notices
+            .refused
+            .iter()
+            .map(|text| StatusProblem {
+                kind: "configuration_refused".to_owned(),
+                message: format!(
+                    "the configuration file as it is now is not valid, and the one before it stays in use: {text}"
+                ),
+                hint: "clickhouse-backupd config check".to_owned(),
+            })
+            .collect();
+        problems.extend(notices.warnings.iter().map(|text| StatusProblem {
+            kind: "configuration_warning".to_owned(),
+            message: text.clone(),
+            hint: "see docs/configuration.md".to_owned(),
+        }));
+        if self.schedules().is_empty() {
+            problems.push(StatusProblem {
+                kind: "no_schedules".to_owned(),
+                message: "nothing is backed up by itself: there is no schedule".to_owned(),
+                hint: "add [schedules.daily] with a cron to the configuration".to_owned(),
+            });
+        }
+        problems
+    }
 }

@@ -219,6 +219,11 @@ impl Server {
             let held =
                 serde_json::json!({ "databases": self.databases, "tables": tables }).to_string();
             Ok(format!("{{{},{}\n", self.identity(), &held[1..]))
+        } else if sql.starts_with("SELECT name, engine FROM system.databases") {
+            let row = |(name, engine): &(String, String)| {
+                format!("{{\"name\":\"{name}\",\"engine\":\"{engine}\"}}\n")
+            };
+            Ok(self.databases.iter().map(row).collect())
         } else if sql.starts_with("SELECT toString(serverUUID())") {
             Ok(format!("{{{},\"version\":\"26.9.1\"}}\n", self.identity()))
         } else if sql.starts_with("SELECT database, name, engine, total_rows,") {

@@ -1,0 +1,302 @@
+//! `/api/v1/operations`: what was asked for, and asking for more.
+#![allow(
+    unused_qualifications,
+    reason = "utoipa's macro writes paths out in full"
+)]
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use tokio::time::Instant;
+use utoipa::IntoParams;
+
+use super::document::{Authenticated, Busy, Conflict, NotFound};
+use super::error::{ErrorKind, Problem};
+use super::input::{Arguments, Body, Named, bad, operation_id, shown};
+use super::operation::{
+    Failure, Operation, OperationKind, OperationRequest, OperationState, RestoreAction,
+    RestoreCheck, RestoreRequest, RestoredTable,
+};
+use super::page::{Page, PageQuery};
+use super::request;
+use crate::api::ApiState;
+use crate::operation::{self as domain, OperationId};
+use crate::worker::{self, Action, CancelError, CheckError, SubmitError, Submitted};
+
+/// Longest wait for the end of an operation; proxies often end a silent request after 30 s.
+const WAIT_MAX: Duration = Duration::from_secs(25);
+
+/// Which operations.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct Wanted {
+    /// Rows of the page, 1 to 1,000; 100 if it is left out.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Where it begins: `next` of the page before.
+    #[param(pattern = "^[1-9][0-9]{0,17}$")]
+    cursor: Option<String>,
+    /// Only those that do this.
+    kind: Option<OperationKind>,
+    /// Only those that stand here.
+    state: Option<OperationState>,
+    /// Only those of this schedule.
+    schedule: Option<String>,
+    /// Only those that make or restore the backup of this name.
+    backup: Option<String>,
+}
+
+/// How long the answer may wait.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct Wait {
+    /// Answer when the operation has ended, or after this time, at most `25s`.
+    #[param(pattern = "^([0-9]|1[0-9]|2[0-5])s$", example = "25s")]
+    wait: Option<String>,
+}
+
+/// Operations, newest first.
+#[utoipa::path(get, path = "/api/v1/operations", tag = "operations", params(Wanted),
+    responses((status = 200, description = "One page.", body = Page<Operation>), Authenticated))]
+pub(in crate::api) async fn list(
+    State(state): State<ApiState>,
+    Arguments(wanted): Arguments<Wanted>,
+) -> Result<Json<Page<Operation>>, Problem> {
+    let page = PageQuery {
+        limit: wanted.limit,
+        cursor: wanted.cursor.clone(),
+    };
+    let limit = page.rows()?;
+    let before = page
+        .cursor
+        .as_deref()
+        .map(|cursor| cursor.parse::<u64>().map_err(|_| page.no_cursor()))
+        .transpose()?;
+    let view = state.catalog.view();
+    let mut found = view
+        .operations()
+        .rev()
+        .filter(|operation| before.is_none_or(|before| operation.number < before))
+        .filter(|operation| wanted.is_met_by(operation))
+        .take(limit + 1);
+    let mut items = Vec::new();
+    let mut last = 0;
+    for operation in found.by_ref().take(limit) {
+        last = operation.number;
+        items.push(state.shown(operation));
+    }
+    let next = found.next().map(|_| last.to_string());
+    Ok(Json(Page { items, next }))
+}
+
+/// Asks for a backup or a restore.
+///
+/// It is answered as soon as it is written down; `Location` says where to watch it.
+/// A restore with `"check": true` changes nothing and answers what it would do.
+#[utoipa::path(post, path = "/api/v1/operations", tag = "operations", request_body = OperationRequest,
+    responses(
+        (status = 200, description = "What a restore would do; nothing was asked for.", body = RestoreCheck),
+        (status = 202, description = "Accepted; or a backup of this name is being made already, and this is its operation.",
+            body = Operation, headers(("Location" = String, description = "Where to watch it."))),
+        Busy, Authenticated))]
+pub(in crate::api) async fn submit(
+    State(state): State<ApiState>,
+    Body(wanted): Body<OperationRequest>,
+) -> Result<Response, Problem> {
+    let request = match wanted {
+        OperationRequest::Backup(wanted) => {
+            request::backup(&wanted, state.clock.now(), &state.zone)?
+        }
+        OperationRequest::Restore(wanted) if wanted.check => {
+            return Ok(Json(check(&state, &wanted).await?).into_response());
+        }
+        OperationRequest::Restore(wanted) => request::restore(&wanted)?,
+    };
+    match state.worker.submit(request).await {
+        Ok(Submitted::Accepted(operation) | Submitted::Active(operation)) => {
+            Ok(accepted(&state, &operation))
+        }
+        Err(SubmitError::Busy { command }) => Err(Problem::new(
+            ErrorKind::Busy,
+            format!("another operation is currently running: {command}"),
+            "wait for its end, or cancel it",
+        )),
+        Err(error @ SubmitError::Catalog(_)) => {
+            Err(Problem::internal("submitting an operation", &error))
+        }
+    }
+}
+
+/// One operation; with `wait`, when it has ended.
+#[utoipa::path(get, path = "/api/v1/operations/{id}", tag = "operations",
+    params(("id" = uuid::Uuid, Path, description = "Its id."), Wait),
+    responses((status = 200, description = "The operation as it is now.", body = Operation), NotFound, Authenticated))]
+pub(in crate::api) async fn show(
+    State(state): State<ApiState>,
+    Named(id): Named,
+    Arguments(wait): Arguments<Wait>,
+) -> Result<Json<Operation>, Problem> {
+    let (id, wait) = (operation_id(&id)?, wait.duration()?);
+    let until = Instant::now() + wait;
+    let mut commits = state.worker.commits();
+    loop {
+        let view = commits.borrow_and_update().clone();
+        let operation = view.operation(id).ok_or_else(|| unknown(id))?;
+        let shown = state.shown(operation);
+        if operation.state.is_terminal() || Instant::now() >= until {
+            return Ok(Json(shown));
+        }
+        tokio::select! {
+            changed = commits.changed() => if changed.is_err() { return Ok(Json(shown)) },
+            () = tokio::time::sleep_until(until) => {}
+            // Whoever waits must not keep the process from ending.
+            () = state.stop.cancelled() => return Ok(Json(shown)),
+        }
+    }
+}
+
+/// Asks for the end of an operation: one that waits is cancelled at once, one at work is
+/// `cancelling` until ClickHouse confirms it.
+#[utoipa::path(post, path = "/api/v1/operations/{id}/cancel", tag = "operations",
+    params(("id" = uuid::Uuid, Path, description = "Its id.")),
+    responses((status = 202, description = "Its end is asked for.", body = Operation,
+            headers(("Location" = String, description = "Where to watch it."))),
+        NotFound, Conflict, Authenticated))]
+pub(in crate::api) async fn cancel(
+    State(state): State<ApiState>,
+    Named(id): Named,
+) -> Result<Response, Problem> {
+    let id = operation_id(&id)?;
+    match state.worker.cancel(id).await {
+        Ok(operation) => Ok(accepted(&state, &operation)),
+        Err(CancelError::NotFound) => Err(unknown(id)),
+        Err(error @ CancelError::Ended(_)) => Err(Problem::new(
+            ErrorKind::Conflict,
+            error.to_string(),
+            "there is nothing left to cancel",
+        )),
+        Err(error @ CancelError::Catalog(_)) => {
+            Err(Problem::internal("cancelling an operation", &error))
+        }
+    }
+}
+
+/// The answer to work that was taken in.
+pub(super) fn accepted(state: &ApiState, operation: &domain::Operation) -> Response {
+    let location = format!("/api/v1/operations/{}", operation.id);
+    let shown = Json(state.shown(operation));
+    (StatusCode::ACCEPTED, [(header::LOCATION, location)], shown).into_response()
+}
+
+async fn check(state: &ApiState, wanted: &RestoreRequest) -> Result<RestoreCheck, Problem> {
+    let work = request::restore_work(wanted)?;
+    match state.worker.check_restore(&work).await {
+        Ok(check) => Ok(check.into()),
+        Err(CheckError::Impossible(failure)) => Err(Problem::new(
+            ErrorKind::BadRequest,
+            failure.message,
+            failure.kind.hint(),
+        )),
+        Err(error @ CheckError::Server(_)) => Err(Problem::new(
+            ErrorKind::Unavailable,
+            error.to_string(),
+            domain::FailureKind::Unreachable.hint(),
+        )),
+        Err(error @ CheckError::Catalog(_)) => Err(Problem::internal("checking a restore", &error)),
+    }
+}
+
+fn unknown(id: OperationId) -> Problem {
+    Problem::new(
+        ErrorKind::NotFound,
+        format!("there is no operation {id}"),
+        "the history keeps the last 1,000; see /api/v1/operations",
+    )
+}
+
+impl ApiState {
+    /// An operation with what the last look at the server told.
+    pub(super) fn shown(&self, operation: &domain::Operation) -> Operation {
+        Operation::of(operation, self.worker.progress(operation.id))
+    }
+}
+
+impl Wanted {
+    fn is_met_by(&self, operation: &domain::Operation) -> bool {
+        let kind = match operation.work {
+            domain::Work::Backup(_) => OperationKind::Backup,
+            domain::Work::Restore(_) => OperationKind::Restore,
+        };
+        let schedule = operation.schedule().map(|name| name.as_str());
+        self.kind.is_none_or(|wanted| wanted == kind)
+            && self
+                .state
+                .is_none_or(|wanted| wanted == operation.state.into())
+            && (self.schedule.is_none() || self.schedule.as_deref() == schedule)
+            && self
+                .backup
+                .as_deref()
+                .is_none_or(|wanted| wanted == operation.backup_name().as_str())
+    }
+}
+
+impl Wait {
+    fn duration(&self) -> Result<Duration, Problem> {
+        let Some(text) = &self.wait else {
+            return Ok(Duration::ZERO);
+        };
+        let parsed = text.parse::<SignedDuration>().ok();
+        let wait = parsed.and_then(|wait| Duration::try_from(wait).ok());
+        wait.filter(|wait| *wait <= WAIT_MAX).ok_or_else(|| {
+            bad(format!(
+                "wait: {:?} is no time from 0s to {}s",
+                shown(text),
+                WAIT_MAX.as_secs()
+            ))
+        })
+    }
+}
+
+impl From<worker::RestoreCheck> for RestoreCheck {
+    fn from(check: worker::RestoreCheck) -> Self {
+        let table = |checked: worker::CheckedTable| {
+            let (from, table) = (&checked.table.from, &checked.table);
+            RestoredTable {
+                from: format!("{}.{}", from.database, from.name),
+                into: format!("{}.{}", table.into_database, table.into_name),
+                rows: from.rows,
+                action: checked.action.into(),
+                existing_rows: checked.existing_rows,
+            }
+        };
+        Self {
+            backup: check.backup.to_string(),
+            created_at: check.created_at,
+            statement: check.statement,
+            create_databases: check.create_databases,
+            tables: check
+                .tables
+                .map(|tables| tables.into_iter().map(table).collect()),
+            refused: check.refused.as_ref().map(Failure::from),
+        }
+    }
+}
+
+impl From<Action> for RestoreAction {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Create => Self::Create,
+            Action::Fill => Self::Fill,
+            Action::Drop => Self::Drop,
+            Action::Refuse => Self::Refuse,
+            Action::Keep => Self::Keep,
+        }
+    }
+}
