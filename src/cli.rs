@@ -80,6 +80,8 @@ enum Command {
     Schedule(schedule::Command),
     /// Say whether the daemon lives, for the health check of a container.
     Health(health::Arguments),
+    /// Print the OpenAPI document of the API.
+    Openapi,
     /// Print a completion script for a shell.
     Completions(pages::Completions),
     /// Print the manual page, or write one for every command.
@@ -127,7 +129,11 @@ impl Command {
     /// Whether the daemon is asked; the others work where they are.
     fn asks_the_daemon(&self) -> bool {
         match self {
-            Self::Server | Self::Config(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Server
+            | Self::Config(_)
+            | Self::Openapi
+            | Self::Completions(_)
+            | Self::Man(_) => false,
             Self::Schedule(command) => !matches!(command, schedule::Command::Next(_)),
             Self::Status(_)
             | Self::Backup(_)
@@ -144,6 +150,7 @@ fn here(command: Command, source: Source) -> anyhow::Result<ExitCode> {
     match command {
         Command::Config(command) => local::configuration(&source, &command),
         Command::Schedule(schedule::Command::Next(next)) => local::coming_slots(&source, &next),
+        Command::Openapi => pages::openapi(),
         Command::Completions(completions) => pages::completions(&completions, Arguments::command()),
         Command::Man(man) => pages::man(&man, Arguments::command()),
         _ => local::serve(source),

@@ -58,7 +58,7 @@ pub struct List {
 /// Options of `cancel`.
 #[derive(Debug, clap::Args)]
 pub struct Cancel {
-    /// Its id, or at least the first 4 characters of it; without one, what runs.
+    /// Its id, or at least the first 4 characters of it; without one, what runs, or else waits alone.
     id: Option<String>,
     /// Do not wait until ClickHouse confirms it.
     #[arg(long)]
@@ -134,18 +134,9 @@ pub async fn cancel(
     client: &Client,
     output: &Output,
 ) -> Result<ExitCode, Problem> {
-    let status: Answer<Status> = client.get(&["api", "v1", "status"], &[]).await?;
-    let Status {
-        running, waiting, ..
-    } = status.value;
-    let id = match &arguments.id {
-        Some(id) => {
-            let unfinished: Vec<Operation> = running.into_iter().chain(waiting).collect();
-            resolve(id, &unfinished, client).await?
-        }
-        None => the_running(&running, &waiting)?,
-    }
-    .to_string();
+    let id = to_cancel(arguments.id.as_deref(), client)
+        .await?
+        .to_string();
     let path = ["api", "v1", "operations", &id, "cancel"];
     let begun: Answer<Operation> = client.post(&path, &json!({})).await?;
     if arguments.no_wait {
@@ -163,6 +154,21 @@ pub async fn cancel(
     })
 }
 
+/// What is meant by `cancel`: among what has not ended first.
+async fn to_cancel(id: Option<&str>, client: &Client) -> Result<Uuid, Problem> {
+    if let Some(Ok(id)) = id.map(str::parse) {
+        return Ok(id);
+    }
+    let status: Answer<Status> = client.get(&["api", "v1", "status"], &[]).await?;
+    let Status {
+        running, waiting, ..
+    } = status.value;
+    match id {
+        Some(id) => resolve(id, &[running, waiting].concat(), client).await,
+        None => the_running(&running, &waiting),
+    }
+}
+
 fn the_running(running: &[Operation], waiting: &[Operation]) -> Result<Uuid, Problem> {
     let named = |operations: &[Operation]| {
         let one =
@@ -172,6 +178,8 @@ fn the_running(running: &[Operation], waiting: &[Operation]) -> Result<Uuid, Pro
     };
     match running {
         [one] => Ok(one.id),
+        // It is about to run.
+        [] if waiting.len() == 1 => Ok(waiting[0].id),
         [] if waiting.is_empty() => Err(Problem::stopped(
             "nothing runs and nothing waits: there is nothing to cancel",
             "see what there was with: clickhouse-backupd operation list",
@@ -310,8 +318,17 @@ fn why(failure: &Failure) -> String {
         "  {} ({})\n  hint: {}\n",
         text::clean(&failure.message),
         text::clean(&failure.kind),
-        text::clean(&failure.hint)
+        text::clean(&hint(failure))
     )
+}
+
+/// What to do about a failure, in the words of this command line where it has any.
+pub fn hint(failure: &Failure) -> String {
+    match failure.kind.as_str() {
+        "non_empty_target" => "restore beside them with --into DB, or say --drop (drop them first) or --append (add to their rows)".to_owned(),
+        "not_found" => "see what there is with: clickhouse-backupd backup list, and backup show NAME --tables".to_owned(),
+        _ => failure.hint.clone(),
+    }
 }
 
 fn notes(operation: &Operation) -> String {
@@ -519,7 +536,9 @@ mod tests {
             the_running(running, waiting).unwrap_err().to_string()
         };
         assert!(told(&[], &[]).contains("nothing to cancel"));
-        assert!(told(&[], std::slice::from_ref(&one)).contains("6f1c2d3e (backup 2026-11-22)"));
+        let both = [one.clone(), other.clone()];
+        assert!(told(&[], &both).contains("6f1c2d3e (backup 2026-11-22)"));
+        assert_eq!(the_running(&[], &both[1..]).unwrap(), other.id);
         assert!(told(&[one, other], &[]).contains("2 operations run"));
     }
 

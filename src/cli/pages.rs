@@ -1,10 +1,11 @@
-//! Completion scripts and manual pages, made from the arguments themselves.
+//! The OpenAPI document, completion scripts and manual pages: made from the code, without a daemon.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap_complete::Shell;
+use clickhouse_backupd::api::v1;
 
 use super::output::print;
 
@@ -21,6 +22,15 @@ pub struct Man {
     /// Write a page for every command into this folder.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+}
+
+/// Prints the OpenAPI document.
+///
+/// # Errors
+/// When it cannot be printed.
+pub fn openapi() -> anyhow::Result<ExitCode> {
+    print(&(v1::document().trim_end().to_owned() + "\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints a completion script.

@@ -60,11 +60,11 @@ impl Reporter {
     pub fn show(
         &mut self,
         operation: &Operation,
-        behind: Option<String>,
+        behind: Option<&str>,
         look: &Look,
         output: &Output,
     ) {
-        let doing = doing(operation, behind.as_deref(), look);
+        let doing = doing(operation, behind, look);
         match self {
             Self::Bar(bar) => draw(bar, operation, &doing),
             Self::Lines { told, at } => {

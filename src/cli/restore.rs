@@ -13,6 +13,7 @@ use clickhouse_backupd::api::v1::operation::{
 
 use super::backup::details;
 use super::client::{Answer, Client};
+use super::operation::hint;
 use super::output::{self, Output};
 use super::problem::Problem;
 use super::text;
@@ -81,7 +82,7 @@ pub async fn run(
     if let Some(refused) = &check.value.refused {
         return Err(Problem::Stopped {
             message: format!("refused: {}", refused.message),
-            hint: request::hint(refused),
+            hint: hint(refused),
             answer: Some(check.text),
         });
     }

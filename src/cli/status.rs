@@ -21,7 +21,7 @@ const ROWS_MAX: usize = 20;
 /// Options of `status`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Exit with 1 when there are problems.
+    /// Exit with 1 when there are problems; warnings about the configuration do not count.
     #[arg(long)]
     check: bool,
 }
@@ -39,11 +39,18 @@ pub async fn run(
     output.answer(&found.text, || {
         screen(&found.value, client.place(), &output.look())
     })?;
-    Ok(if arguments.check && !found.value.problems.is_empty() {
+    let is_wrong = found.value.problems.iter().any(counts);
+    Ok(if arguments.check && is_wrong {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Whether a problem makes a check fail: a warning about the configuration stands until somebody edits
+/// it, and would drown what is new.
+fn counts(problem: &StatusProblem) -> bool {
+    problem.kind != "configuration_warning"
 }
 
 fn screen(status: &Status, place: &str, look: &Look) -> String {
@@ -52,7 +59,8 @@ fn screen(status: &Status, place: &str, look: &Look) -> String {
             "daemon",
             format!("{} at {place}", text::clean(&status.version)),
         ),
-        ("clickhouse", clickhouse(&status.clickhouse, look)),
+        ("clickhouse", text::clean(&status.clickhouse.url)),
+        ("", clickhouse(&status.clickhouse, look)),
         ("destination", text::clean(&status.destination)),
         ("backups", backups(status, look)),
     ]);
@@ -72,10 +80,9 @@ fn screen(status: &Status, place: &str, look: &Look) -> String {
 }
 
 fn clickhouse(server: &ClickHouse, look: &Look) -> String {
-    let url = text::clean(&server.url);
     if !server.reachable {
         let error = server.error.as_deref().map(text::clean).unwrap_or_default();
-        return format!("{RED}does not answer{RED:#} at {url}: {error}");
+        return format!("{RED}does not answer{RED:#}: {error}");
     }
     let on = server
         .host
@@ -87,7 +94,7 @@ fn clickhouse(server: &ClickHouse, look: &Look) -> String {
         .map(|start| format!(", up for {}", text::length(look.now.duration_since(start))))
         .unwrap_or_default();
     let version = server.version.as_deref().map(text::clean);
-    format!("{}{on}, {url}{up}", version.unwrap_or_default())
+    format!("{}{on}{up}", version.unwrap_or_default())
 }
 
 fn backups(status: &Status, look: &Look) -> String {

@@ -16,6 +16,8 @@ use super::problem::Problem;
 use super::progress::Reporter;
 use super::text;
 
+/// How long an operation may take without a word.
+const FIRST_PIECE: Duration = Duration::from_secs(1);
 /// How long a daemon that does not answer is asked again.
 const AWAY_LIMIT: Duration = Duration::from_secs(30);
 /// Between two questions to a daemon that does not answer.
@@ -74,12 +76,16 @@ pub async fn to_end(
     let mut reporter = Reporter::new(output.is_watched);
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut behind = Behind::default();
+    // What ends at once is not worth a word about its way there.
+    let mut told = false;
     while !known.value.state.is_final() {
         let next = async {
-            let ahead = behind.ask(&known.value, client).await;
-            let now = output.look();
-            reporter.show(&known.value, ahead, &now, output);
-            patiently(id, reporter.piece(), client, output).await
+            if told {
+                let ahead = behind.ask(&known.value, client).await;
+                reporter.show(&known.value, ahead.as_deref(), &output.look(), output);
+            }
+            let piece = if told { reporter.piece() } else { FIRST_PIECE };
+            patiently(id, piece, client, output).await
         };
         tokio::select! {
             biased;
@@ -88,7 +94,7 @@ pub async fn to_end(
                 return Err(interrupted(known));
             }
             next = next => match next {
-                Ok(answer) => known = answer,
+                Ok(answer) => (known, told) = (answer, true),
                 Err(problem) => {
                     reporter.clear();
                     output.aside(&goes_on(&known.value));

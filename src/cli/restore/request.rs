@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clickhouse_backupd::api::v1::backup::Contents;
-use clickhouse_backupd::api::v1::operation::{Existing, Failure, RestoreRequest};
+use clickhouse_backupd::api::v1::operation::{Existing, RestoreRequest};
 
 use super::Arguments;
 use crate::cli::problem::Problem;
@@ -123,15 +123,6 @@ fn only_database(name: &str, contents: Option<&Contents>) -> Result<BTreeSet<Str
         ));
     }
     Ok(held)
-}
-
-/// What to do about a refusal, in the words of this command line where it has any.
-pub fn hint(refused: &Failure) -> String {
-    match refused.kind.as_str() {
-        "non_empty_target" => "restore beside them with --into DB, or say --drop (drop them first) or --append (add to their rows)".to_owned(),
-        "not_found" => "see what there is with: clickhouse-backupd backup list, and backup show NAME --tables".to_owned(),
-        _ => refused.hint.clone(),
-    }
 }
 
 #[cfg(test)]
