@@ -29,6 +29,7 @@ use crate::secret::SecretSource;
 use crate::worker::Worker;
 use crate::worker::scheduler::Schedules;
 
+pub use compat::KeptList;
 pub use tls::TlsError;
 
 /// How the API is reached.
@@ -82,6 +83,8 @@ pub struct ApiState {
     pub notices: watch::Receiver<Notices>,
     /// Ends whatever waits.
     pub stop: CancellationToken,
+    /// The list of backups as it was sent last.
+    pub kept_list: KeptList,
 }
 
 /// What should be known of the configuration.

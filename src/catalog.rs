@@ -356,6 +356,55 @@ mod tests {
         assert!(matches!(error, OpenError::Directory { .. }), "{error}");
     }
 
+    /// The first layout, as the version that had it made it.
+    const FIRST_LAYOUT: &str = "
+        CREATE TABLE operations (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, schedule TEXT, slot TEXT,
+            document TEXT NOT NULL, UNIQUE (schedule, slot)) STRICT;
+        CREATE TABLE backups (name TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+        CREATE TABLE contents (attempt TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+        CREATE TABLE last_slots (schedule TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+        PRAGMA user_version = 1;";
+
+    #[tokio::test]
+    async fn an_older_layout_is_brought_up_and_a_slot_can_be_run_again_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let schedule = ScheduleName::try_from("daily".to_owned()).unwrap();
+        let slot = Timestamp::UNIX_EPOCH;
+        let trigger = |run| Trigger::Schedule {
+            schedule: schedule.clone(),
+            slot,
+            run,
+        };
+        let mut old = operation(trigger(1), OperationId::of_slot(&schedule, slot));
+        old.number = 7;
+        let mut document = serde_json::to_value(&old).unwrap();
+        // What that version did not know.
+        document.as_object_mut().unwrap().remove("attempts_before");
+        let of_slot = document["trigger"]["schedule"].as_object_mut().unwrap();
+        of_slot.remove("run").unwrap();
+        let connection = rusqlite::Connection::open(state.join("catalog.sqlite3")).unwrap();
+        connection.execute_batch(FIRST_LAYOUT).unwrap();
+        connection
+            .execute(
+                "INSERT INTO operations VALUES (7, ?1, 'daily', ?2, ?3)",
+                [old.id.to_string(), slot.to_string(), document.to_string()],
+            )
+            .unwrap();
+        drop(connection);
+        let catalog = open(&dir);
+        assert_eq!(catalog.view().operation(old.id).unwrap().as_ref(), &old);
+        let again = OperationId::of_run(&schedule, slot, 2);
+        put(&catalog, operation(trigger(2), again)).await.unwrap();
+        let doubled = operation(trigger(2), OperationId::of_client());
+        assert!(put(&catalog, doubled).await.is_err(), "once for each run");
+        drop(catalog);
+        let view = open(&dir).view();
+        assert_eq!(view.operations().count(), 2);
+        assert_eq!(view.operation(again).unwrap().number, 8);
+    }
+
     #[test]
     fn a_newer_layout_is_refused() {
         let dir = tempfile::tempdir().unwrap();

@@ -40,14 +40,16 @@ use problem::Problem;
 #[command(
     name = "clickhouse-backupd",
     version,
-    about,
+    about = "Backs up ClickHouse on schedule: the daemon, and the commands that ask it",
+    long_about = None,
     arg_required_else_help = false,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage, 3 the daemon cannot be reached, 64 the configuration is not valid, 130 interrupted."
 )]
 pub struct Arguments {
-    /// The configuration file, for `server`, `config` and `schedule next` (default: `BACKUPD_CONFIG`,
-    /// else /etc/clickhouse-backupd/config.toml).
+    /// The configuration file, for `server`, `config` and `schedule next`.
+    ///
+    /// Default: what `BACKUPD_CONFIG` names, else /etc/clickhouse-backupd/config.toml.
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]

@@ -22,6 +22,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+pub use list::KeptList;
+
 use super::ApiState;
 use crate::operation::Operation;
 use crate::worker::{Request, SubmitError, Submitted};

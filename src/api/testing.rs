@@ -13,14 +13,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{ApiState, Credentials, Notices, routes};
-use crate::backup::{Backup, BackupKind, BackupName, Origin, Place, Scope};
+use super::{ApiState, Credentials, KeptList, Notices, routes};
+use crate::backup::{Backup, BackupKind, BackupName, NameTemplate, Origin, Place, Scope};
 use crate::catalog::{self, Catalog, Change, Decision};
 use crate::clickhouse::{self, Client};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::operation::{BackupWork, Limits, Operation, OperationId, Retry, Trigger, Work};
-use crate::schedule::ScheduleName;
+use crate::operation::{
+    BackupWork, Limits, Operation, OperationId, Retry, Schedule, Trigger, Work,
+};
+use crate::schedule::{Calendar, MissedPolicy, ScheduleName};
+use crate::worker::scheduler::Schedules;
 use crate::worker::{self, Context, Worker};
 
 /// A whole API over an empty catalog; nothing runs behind it, so what is submitted stays pending.
@@ -52,6 +55,16 @@ impl Fixture {
     }
 
     pub(super) fn with_credentials(credentials: Option<Credentials>) -> Self {
+        Self::build(credentials, Schedules::new())
+    }
+
+    /// With these schedules in use; no loop fires them.
+    pub(super) fn with_schedules(schedules: impl IntoIterator<Item = Schedule>) -> Self {
+        let named = schedules.into_iter().map(|one| (one.name.clone(), one));
+        Self::build(None, named.collect())
+    }
+
+    fn build(credentials: Option<Credentials>, schedules: Schedules) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let start: Timestamp = "2026-11-22T13:34:53Z".parse().unwrap();
         let settings = catalog::Settings {
@@ -66,9 +79,10 @@ impl Fixture {
             metrics,
             clock,
             zone: TimeZone::get("Europe/Sofia").unwrap(),
-            schedules: watch::Sender::new(Arc::default()).subscribe(),
+            schedules: watch::Sender::new(Arc::new(schedules)).subscribe(),
             notices: watch::Sender::new(Notices::default()).subscribe(),
             stop: CancellationToken::new(),
+            kept_list: KeptList::default(),
         };
         Self {
             router: routes::router(state.clone(), credentials),
@@ -165,6 +179,23 @@ pub(super) async fn send(router: &Router, request: Request<Body>) -> Answer {
         status: parts.status.as_u16(),
         headers: parts.headers,
         body: String::from_utf8(bytes.to_vec()).unwrap(),
+    }
+}
+
+/// A schedule in the time zone of the fixture.
+pub(super) fn schedule(name: &str, cron: &str) -> Schedule {
+    Schedule {
+        name: ScheduleName::try_from(name.to_owned()).unwrap(),
+        calendar: Calendar::parse(cron, "Europe/Sofia").unwrap(),
+        missed: MissedPolicy::RunLatest,
+        template: NameTemplate::parse("{date}").unwrap(),
+        kind: BackupKind::Full,
+        scope: Scope::everything(),
+        deadline: Duration::from_secs(14_400),
+        retry: Retry {
+            attempts: 3,
+            delay: Duration::from_secs(300),
+        },
     }
 }
 

@@ -18,3 +18,6 @@ pub mod status;
 
 pub use document::document;
 pub(super) use document::openapi;
+
+#[cfg(test)]
+mod tests;

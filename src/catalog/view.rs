@@ -91,6 +91,12 @@ impl View {
         self.backups.values().map(Arc::as_ref)
     }
 
+    /// Whether no backup came or went between this view and another one.
+    #[must_use]
+    pub fn has_backups_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.backups, &other.backups)
+    }
+
     /// The backup that a name means; see [`backup::resolve`].
     #[must_use]
     pub fn backup(&self, name: &BackupName) -> Option<&Backup> {

@@ -22,11 +22,15 @@ const DEFAULT_URL: &str = "http://127.0.0.1:7171";
 #[derive(Debug, Args)]
 #[command(next_help_heading = HEADING)]
 pub struct Connection {
-    /// Where it is; `http://user:password@host:7171` gives credentials as well.
-    #[arg(long, global = true, env = "BACKUPD_URL", hide_env_values = true, value_name = "URL", default_value = DEFAULT_URL, hide_default_value = false)]
+    /// Where it is.
+    ///
+    /// `http://user:password@host:7171` gives credentials as well.
+    #[arg(long, global = true, env = "BACKUPD_URL", hide_env_values = true, value_name = "URL", default_value = DEFAULT_URL)]
     url: OsString,
-    /// A file with a bearer token; `BACKUPD_TOKEN` holds one itself. Without either, `API_USERNAME`
-    /// and `API_PASSWORD` are used, where they are set.
+    /// A file with a bearer token.
+    ///
+    /// `BACKUPD_TOKEN` holds a token itself. Without either, `API_USERNAME` and `API_PASSWORD` are
+    /// used, where they are set.
     #[arg(
         long,
         global = true,
@@ -35,8 +39,14 @@ pub struct Connection {
         value_name = "FILE"
     )]
     token_file: Option<PathBuf>,
-    /// A file with the certificates of the authority to trust, in PEM; no other is trusted then.
-    #[arg(long, global = true, env = "BACKUPD_CA_FILE", value_name = "FILE")]
+    /// A file with the certificates to trust, in PEM, in place of the system's.
+    #[arg(
+        long,
+        global = true,
+        env = "BACKUPD_CA_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub ca_file: Option<PathBuf>,
     /// Print the API's answer as it is, errors too.
     #[arg(long, global = true)]

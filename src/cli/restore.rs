@@ -24,9 +24,10 @@ use plan::Danger;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(after_help = "\
 Examples:
-  restore 2026-11-22 --table shop.orders --into shop_old   one table, beside the live one
-  restore 2026-11-22 --database shop --drop                a database as it was, in place of what is there
-  restore 2026-11-22 --check                               only say what would happen")]
+  one table, beside the live one:
+    restore 2026-11-22 --table shop.orders --into shop_old
+  a database as it was, in place of what is there:
+    restore 2026-11-22 --database shop --drop")]
 pub struct Arguments {
     /// The backup.
     pub name: String,

@@ -10,65 +10,9 @@ use clickhouse_backupd::operation::{FailureKind, Operation, State};
 use clickhouse_backupd::schedule::SkipReason;
 use jiff::Timestamp;
 
-use crate::support::daemon::{Home, TestDaemon};
+use crate::support::daemon::Home;
 use crate::support::fake_clickhouse::{FakeClickHouse, Fate};
-
-/// A daemon before the scripted ClickHouse, at a moment of our choice, under a paused clock.
-struct Simulation {
-    home: Home,
-    fake: FakeClickHouse,
-    clock: Clock,
-    daemon: Option<TestDaemon>,
-}
-
-const DAILY: &str = "[schedules.daily]\ncron = \"0 2 * * *\"\ntimezone = \"Europe/Sofia\"\nretry = { attempts = 3, delay = \"5m\" }";
-
-impl Simulation {
-    async fn start(at: &str, config: &str) -> Self {
-        let clock = Clock::anchored(at.parse().unwrap());
-        let fake = FakeClickHouse::start(clock.clone()).await;
-        let home = Home::new();
-        home.write(&fake.url, config);
-        let mut simulation = Self {
-            home,
-            fake,
-            clock,
-            daemon: None,
-        };
-        simulation.start_daemon().await;
-        simulation
-    }
-
-    async fn start_daemon(&mut self) {
-        let options = Options {
-            clock: self.clock.clone(),
-            reload: None,
-            with_timer: false,
-        };
-        self.daemon = Some(self.home.start_with(options).await);
-    }
-
-    async fn stop_daemon(&mut self) {
-        self.daemon.take().unwrap().stop().await;
-    }
-
-    async fn until(&self, at: &str) {
-        let at: Timestamp = at.parse().unwrap();
-        let wait = at.duration_since(self.clock.now());
-        tokio::time::sleep(Duration::try_from(wait).unwrap()).await;
-    }
-
-    /// Stops the daemon and reads what it wrote.
-    async fn end(mut self) -> Arc<View> {
-        self.stop_daemon().await;
-        self.fake.assert_understood();
-        Catalog::open(&Settings {
-            dir: self.home.state(),
-        })
-        .unwrap()
-        .view()
-    }
-}
+use crate::support::simulation::{DAILY, Simulation};
 
 fn states(view: &View) -> Vec<(String, State)> {
     view.operations()
@@ -161,9 +105,16 @@ async fn a_client_waits_five_minutes_for_clickhouse() {
     );
     simulation.until("2026-11-22T12:06:00Z").await;
     let view = simulation.end().await;
+    let operation = view.operations().next().unwrap();
+    assert_eq!(kind(operation), Some(FailureKind::Unreachable));
+    let waited = operation
+        .finished_at
+        .unwrap()
+        .duration_since(operation.unreachable_since.unwrap());
     assert_eq!(
-        kind(view.operations().next().unwrap()),
-        Some(FailureKind::Unreachable)
+        waited.as_secs(),
+        300,
+        "the pause between two tries does not make it longer"
     );
 }
 

@@ -61,7 +61,7 @@ pub(in crate::api) async fn list(
     let selection = selection(query.as_deref())?;
     let shown = history(&state.catalog.view(), state.clock.now());
     let rows = shown.iter().map(|operation| row(operation, &state.zone));
-    Ok(answer::rows(select(rows.collect(), &selection)))
+    Ok(answer::rows(select(rows, &selection)))
 }
 
 /// Runs commands, one JSON object a line. Everything is read before anything is begun, so a mistake
@@ -225,19 +225,18 @@ fn selection(query: Option<&str>) -> Result<Selection, Refusal> {
     Ok(selection)
 }
 
-/// The newest rows that match, still oldest first.
-fn select(rows: Vec<Row>, selection: &Selection) -> Vec<Row> {
+/// The newest rows that match, still oldest first. Rows that nobody wants are not even made: most
+/// callers want the last one of a thousand.
+fn select(newest_last: impl DoubleEndedIterator<Item = Row>, selection: &Selection) -> Vec<Row> {
     let filter = selection.filter.as_str();
     let is_wanted = |row: &Row| {
         [row.command.as_str(), row.status, row.error.as_str()]
             .iter()
             .any(|text| text.contains(filter))
     };
-    let mut rows: Vec<Row> = rows.into_iter().filter(is_wanted).collect();
-    let excess = selection
-        .last
-        .map_or(0, |last| rows.len().saturating_sub(last));
-    rows.drain(..excess);
+    let wanted = newest_last.rev().filter(is_wanted);
+    let mut rows: Vec<Row> = wanted.take(selection.last.unwrap_or(usize::MAX)).collect();
+    rows.reverse();
     rows
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -120,16 +121,32 @@ pub(super) fn rows<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Response 
     lines(StatusCode::OK, rows.into_iter().map(|row| line(&row)))
 }
 
+/// Rows as the body of an answer.
+pub(super) fn body<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Bytes {
+    joined(rows.into_iter().map(|row| line(&row))).into()
+}
+
+/// A body that is written already.
+pub(super) fn whole(body: Bytes) -> Response {
+    let mut response = body.into_response();
+    set_headers(&mut response, CONTENT_TYPE);
+    response
+}
+
 /// Lines that are written already.
 pub(super) fn lines(status: StatusCode, lines: impl IntoIterator<Item = String>) -> Response {
+    let mut response = (status, joined(lines)).into_response();
+    set_headers(&mut response, CONTENT_TYPE);
+    response
+}
+
+fn joined(lines: impl IntoIterator<Item = String>) -> String {
     let mut body = String::new();
     for line in lines {
         body.push_str(&line);
         body.push('\n');
     }
-    let mut response = (status, body).into_response();
-    set_headers(&mut response, CONTENT_TYPE);
-    response
+    body
 }
 
 /// The three headers that every answer has.

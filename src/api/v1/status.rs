@@ -111,8 +111,7 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
     let now = state.clock.now();
     let schedules = state.schedules();
     let standings = standings(&view);
-    let mut problems = state.configuration_problems();
-    problems.extend(unreachable(&contact));
+    let mut problems = Vec::from_iter(unreachable(&contact));
     let mut summaries = Vec::with_capacity(schedules.len());
     for schedule in schedules.values() {
         let standing = standings.get(&schedule.name).copied().unwrap_or_default();
@@ -124,6 +123,7 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
         let next_slot = schedule.calendar.next_after(now);
         summaries.push(summary(name, next_slot, pause.is_some(), standing));
     }
+    problems.extend(state.configuration_problems());
     let shown = |wanted: fn(operation::State) -> bool| -> Vec<Operation> {
         let found = view
             .unfinished()

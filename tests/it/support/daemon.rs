@@ -118,6 +118,35 @@ impl TestDaemon {
         answer(reqwest::Client::new().post(format!("{}{path}", self.url))).await
     }
 
+    /// Posts JSON to our own API; the status, and the answer as JSON.
+    pub async fn post_json(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = reqwest::Client::new().post(format!("{}{path}", self.url));
+        json_of(answer(request.json(body)).await)
+    }
+
+    /// Asks our own API.
+    pub async fn get_json(&self, path: &str) -> (u16, Value) {
+        json_of(self.get(path).await)
+    }
+
+    /// Asks our own API for an operation, and waits for its end.
+    pub async fn operation(&self, body: &Value) -> Value {
+        let (status, accepted) = self.post_json("/api/v1/operations", body).await;
+        assert_eq!(status, 202, "{accepted}");
+        self.end_of(&accepted).await
+    }
+
+    /// Waits for the end of an operation of our own API.
+    pub async fn end_of(&self, operation: &Value) -> Value {
+        let id = operation["id"].as_str().unwrap();
+        eventually(&format!("the end of {id}"), || async {
+            let path = format!("/api/v1/operations/{id}?wait=25s");
+            let (_, operation) = self.get_json(&path).await;
+            (operation["finished_at"] != Value::Null).then_some(operation)
+        })
+        .await
+    }
+
     /// Posts, and gives the id of the acknowledged operation.
     pub async fn begin(&self, path: &str) -> String {
         let (status, body) = self.post(path).await;
@@ -180,6 +209,11 @@ impl TestDaemon {
         self.stop.cancel();
         self.task.await.unwrap();
     }
+}
+
+fn json_of((status, body): (u16, String)) -> (u16, Value) {
+    let parsed = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    (status, parsed)
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {

@@ -1,0 +1,462 @@
+//! The v1 API over a real catalog and worker; nothing runs behind it, so what is asked for waits.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use jiff::{SignedDuration, Timestamp};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::api::testing::{Answer, Fixture, backup, operation, schedule};
+use crate::operation::{CancelCause, Event, Failure, FailureKind, Operation, State};
+
+async fn post(api: &Fixture, path: &str, body: &Value) -> Answer {
+    let request = Request::post(path).header("content-type", "application/json");
+    api.send(request.body(Body::from(body.to_string())).unwrap())
+        .await
+}
+
+fn parsed(answer: &Answer) -> Value {
+    assert_eq!(answer.header("content-type"), "application/json");
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+/// The error of an answer: its kind and message. Every one has a hint.
+fn error(answer: &Answer) -> (String, String) {
+    let body = parsed(answer);
+    let text = |field: &str| body["error"][field].as_str().unwrap().to_owned();
+    assert!(!text("hint").is_empty(), "{body}");
+    (text("kind"), text("message"))
+}
+
+fn ended(operation: Operation, event: Event, now: Timestamp) -> Operation {
+    operation.apply(event, now).unwrap()
+}
+
+fn names(page: &Value, field: &str) -> Vec<String> {
+    let items = page["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|item| item[field].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_backup_is_accepted_with_its_place_to_watch() {
+    let api = Fixture::new();
+    let wanted = json!({"kind": "backup", "backup": "one", "databases": ["shop"]});
+    let answer = post(&api, "/api/v1/operations", &wanted).await;
+    let operation = api.only_operation();
+    assert_eq!(answer.status, 202);
+    let location = format!("/api/v1/operations/{}", operation.id);
+    assert_eq!(answer.header("location"), location);
+    let shown = parsed(&answer);
+    assert_eq!(
+        (&shown["kind"], &shown["state"], &shown["trigger"]),
+        (&json!("backup"), &json!("pending"), &json!("client"))
+    );
+    assert_eq!(operation.command, "create --tables=\"shop.*\" one");
+    assert_eq!(parsed(&api.get(&location).await), shown);
+    let again = post(&api, "/api/v1/operations", &wanted).await;
+    assert_eq!((again.status, parsed(&again)), (202, shown));
+    let other = json!({"kind": "backup", "backup": "two"});
+    let busy = post(&api, "/api/v1/operations", &other).await;
+    assert_eq!(
+        (busy.status, error(&busy)),
+        (
+            423,
+            (
+                "busy".to_owned(),
+                "another operation is currently running: create --tables=\"shop.*\" one".to_owned()
+            )
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_backup_without_a_name_is_named_by_the_time() {
+    let api = Fixture::new();
+    let answer = post(&api, "/api/v1/operations", &json!({"kind": "backup"})).await;
+    // The fixture's zone is two hours ahead of its clock.
+    assert_eq!(parsed(&answer)["backup"], "2026-11-22T15-34-53");
+}
+
+#[tokio::test]
+async fn a_restore_keeps_what_was_asked_for() {
+    let api = Fixture::new();
+    let wanted = json!({
+        "kind": "restore", "backup": "one", "tables": ["shop.orders"],
+        "database_mapping": {"shop": "shop_old"}, "existing": "append",
+    });
+    let answer = post(&api, "/api/v1/operations", &wanted).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    assert_eq!(
+        api.only_operation().command,
+        "restore --tables=\"shop.orders\" --restore-database-mapping=\"shop:shop_old\" --data one"
+    );
+}
+
+#[rstest]
+#[case(json!({}), "missing field `kind`")]
+#[case(json!({"kind": "verify"}), "unknown variant `verify`")]
+#[case(json!({"kind": "backup", "database": ["shop"]}), "unknown field `database`")]
+#[case(json!({"kind": "backup", "backup": "../x"}), "../x")]
+#[case(json!({"kind": "backup", "backup": "a", "base": "a"}), "cannot be built on itself")]
+#[case(json!({"kind": "backup", "databases": [""]}), "databases: \"\" is no name")]
+#[case(json!({"kind": "backup", "databases": ["a"], "tables": ["a.b"]}), "only one of them")]
+#[case(json!({"kind": "backup", "tables": ["orders"]}), "orders")]
+#[case(json!({"kind": "backup", "tables": vec!["a.b"; 1_001]}), "1001 entries")]
+#[case(json!({"kind": "backup", "access": "yes"}), "invalid type")]
+#[case(json!({"kind": "restore"}), "missing field `backup`")]
+#[case(json!({"kind": "restore", "backup": "a b"}), "a b")]
+#[case(json!({"kind": "restore", "backup": "a", "existing": "overwrite"}), "overwrite")]
+#[case(json!({"kind": "restore", "backup": "a", "database_mapping": {"shop": ""}}), "database_mapping")]
+#[case(json!({"kind": "restore", "backup": "a", "table_mapping": {"shop.t": ""}}), "table_mapping")]
+#[case(json!([1]), "reading the body")]
+#[case(json!(null), "reading the body")]
+#[tokio::test]
+async fn bad_input_is_named_and_starts_nothing(#[case] wanted: Value, #[case] expected: &str) {
+    let api = Fixture::new();
+    let answer = post(&api, "/api/v1/operations", &wanted).await;
+    let (kind, message) = error(&answer);
+    assert_eq!((answer.status, kind.as_str()), (400, "bad_request"));
+    assert!(message.contains(expected), "{message}");
+    assert_eq!(api.operations().len(), 0);
+}
+
+#[tokio::test]
+async fn a_body_must_be_json_and_say_so() {
+    let api = Fixture::new();
+    let form = api
+        .form("/api/v1/operations", "{\"kind\":\"backup\"}")
+        .await;
+    assert_eq!(
+        (form.status, error(&form).0.as_str()),
+        (415, "unsupported_media_type")
+    );
+    let empty = api.post("/api/v1/operations", "").await;
+    assert_eq!(
+        (empty.status, error(&empty).0.as_str()),
+        (400, "bad_request")
+    );
+    let request = Request::post("/api/v1/operations").header("content-type", "application/json");
+    let broken = api
+        .send(request.body(Body::from("{\"kind\":")).unwrap())
+        .await;
+    assert_eq!(
+        (broken.status, error(&broken).0.as_str()),
+        (400, "bad_request")
+    );
+    assert_eq!(api.operations().len(), 0);
+}
+
+#[tokio::test]
+async fn operations_come_in_pages_newest_first_and_by_what_they_are() {
+    let api = Fixture::new();
+    for n in 1..=5 {
+        let waiting = operation(
+            &format!("b{n}"),
+            n % 2 == 0,
+            api.start()
+                .saturating_add(SignedDuration::from_secs(n))
+                .unwrap(),
+        );
+        let failure = Failure::new(FailureKind::Denied, "no");
+        let failed = ended(waiting, Event::GaveUp(failure), api.start());
+        api.put(failed).await;
+    }
+    api.put(operation("b6", false, api.start())).await;
+    let first = parsed(&api.get("/api/v1/operations?limit=4").await);
+    assert_eq!(names(&first, "backup"), ["b6", "b5", "b4", "b3"]);
+    let next = first["next"].as_str().unwrap();
+    let second = parsed(
+        &api.get(&format!("/api/v1/operations?limit=4&cursor={next}"))
+            .await,
+    );
+    assert_eq!(names(&second, "backup"), ["b2", "b1"]);
+    assert_eq!(second["next"], Value::Null);
+    let some = async |query: &str| {
+        names(
+            &parsed(&api.get(&format!("/api/v1/operations?{query}")).await),
+            "backup",
+        )
+    };
+    assert_eq!(some("state=pending").await, ["b6"]);
+    assert_eq!(some("schedule=daily").await, ["b4", "b2"]);
+    assert_eq!(some("kind=restore").await, [""; 0]);
+    assert_eq!(some("backup=b3&kind=backup").await, ["b3"]);
+}
+
+#[rstest]
+#[case("/api/v1/operations?limit=0", 400, "limit: 0")]
+#[case("/api/v1/operations?limit=1001", 400, "limit: 1001")]
+#[case("/api/v1/operations?limit=x", 400, "invalid digit")]
+#[case("/api/v1/operations?cursor=x", 400, "cursor: \"x\"")]
+#[case("/api/v1/operations?sate=failed", 400, "sate")]
+#[case("/api/v1/operations?state=lost", 400, "lost")]
+#[case("/api/v1/operations/1", 400, "\"1\" is no id")]
+#[case(
+    "/api/v1/operations/00000000-0000-0000-0000-000000000000",
+    404,
+    "there is no operation"
+)]
+#[case(
+    "/api/v1/operations/00000000-0000-0000-0000-000000000000?wait=26s",
+    400,
+    "wait: \"26s\""
+)]
+#[case(
+    "/api/v1/operations/00000000-0000-0000-0000-000000000000?wait=-1s",
+    400,
+    "wait: \"-1s\""
+)]
+#[case("/api/v1/backups?cursor=x", 400, "cursor: \"x\"")]
+#[case("/api/v1/backups/none", 404, "no backup named none")]
+#[case("/api/v1/backups/..%2Fx", 400, "../x")]
+#[case("/api/v1/backups/%ff", 400, "reading the path")]
+#[case("/api/v1/schedules/none", 404, "there is no schedule \"none\"")]
+#[tokio::test]
+async fn what_is_wrong_or_not_there_is_told(
+    #[case] path: &str,
+    #[case] status: u16,
+    #[case] expected: &str,
+) {
+    let answer = Fixture::new().get(path).await;
+    let (_, message) = error(&answer);
+    assert_eq!(answer.status, status, "{message}");
+    assert!(message.contains(expected), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_with_the_operation_or_with_its_time() {
+    let api = Fixture::new();
+    let number = api.put(operation("one", false, api.start())).await;
+    let mut operation = api.only_operation().as_ref().clone();
+    let path = format!("/api/v1/operations/{}?wait=25s", operation.id);
+    let began = tokio::time::Instant::now();
+    assert_eq!(parsed(&api.get(&path).await)["state"], "pending");
+    assert_eq!(began.elapsed(), Duration::from_secs(25));
+    operation.number = number;
+    let ended = ended(operation, Event::Cancel(CancelCause::Caller), api.start());
+    let began = tokio::time::Instant::now();
+    let (answer, ()) = tokio::join!(api.get(&path), async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        api.put_again(ended).await;
+    });
+    assert_eq!(parsed(&answer)["state"], "cancelled");
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_does_not_keep_the_process_from_ending() {
+    let api = Fixture::new();
+    api.put(operation("one", false, api.start())).await;
+    let path = format!("/api/v1/operations/{}?wait=25s", api.only_operation().id);
+    let began = tokio::time::Instant::now();
+    let (answer, ()) = tokio::join!(api.get(&path), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        api.state.stop.cancel();
+    });
+    assert_eq!(parsed(&answer)["state"], "pending");
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn an_operation_is_cancelled_once() {
+    let api = Fixture::new();
+    api.put(operation("one", false, api.start())).await;
+    let path = format!("/api/v1/operations/{}/cancel", api.only_operation().id);
+    let answer = api.post(&path, "").await;
+    assert_eq!(
+        (answer.status, &parsed(&answer)["state"]),
+        (202, &json!("cancelled"))
+    );
+    let again = api.post(&path, "").await;
+    assert_eq!((again.status, error(&again).0.as_str()), (409, "conflict"));
+}
+
+#[tokio::test]
+async fn backups_come_newest_first_with_what_is_built_on_them() {
+    let api = Fixture::new();
+    api.put_backup(backup("a", "2026-11-20T00:00:00Z", 10, None))
+        .await;
+    api.put_backup(backup("c", "2026-11-21T00:00:00Z", 10, Some("a")))
+        .await;
+    api.put_backup(backup("b", "2026-11-21T00:00:00Z", 10, Some("a")))
+        .await;
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    while seen.len() < 4 {
+        let page = parsed(&api.get(&format!("/api/v1/backups?limit=1{cursor}")).await);
+        seen.extend(names(&page, "name"));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["c", "b", "a"]);
+    let one = parsed(&api.get("/api/v1/backups/a").await);
+    assert_eq!(one["dependents"], json!(["b", "c"]));
+    assert_eq!(one["contents"], Value::Null, "never written down");
+    assert_eq!(
+        one["restore_statement"],
+        "RESTORE ALL FROM Disk('s3_backup', 'a')"
+    );
+    let increment = parsed(&api.get("/api/v1/backups/b").await);
+    assert_eq!(
+        (&increment["kind"], &increment["base"]),
+        (&json!("incremental"), &json!("a"))
+    );
+}
+
+#[tokio::test]
+async fn a_schedule_shows_when_it_is_due_and_rests_while_it_is_paused() {
+    let api = Fixture::with_schedules([schedule("daily", "0 2 * * *")]);
+    let shown = parsed(&api.get("/api/v1/schedules/daily").await);
+    assert_eq!(shown["next_slots"][0], "2026-11-23T00:00:00Z");
+    assert_eq!(shown["next_backup"], "2026-11-23");
+    assert_eq!(shown["paused"], Value::Null);
+    let path = "/api/v1/schedules/daily/pause";
+    let past = post(&api, path, &json!({"until": "2026-11-22T00:00:00Z"})).await;
+    assert_eq!((past.status, error(&past).0.as_str()), (400, "bad_request"));
+    let essay = post(&api, path, &json!({"reason": "x".repeat(1_001)})).await;
+    assert_eq!(essay.status, 400);
+    let wanted = json!({"until": "2026-11-24T00:00:00Z", "reason": "disks are replaced"});
+    let paused = parsed(&post(&api, path, &wanted).await);
+    assert_eq!(paused["paused"]["reason"], "disks are replaced");
+    let status = parsed(&api.get("/api/v1/status").await);
+    assert_eq!(status["schedules"][0]["paused"], true);
+    let resumed = parsed(&api.post("/api/v1/schedules/daily/resume", "").await);
+    assert_eq!(resumed["paused"], Value::Null);
+    let list = parsed(&api.get("/api/v1/schedules").await);
+    assert_eq!(names(&list, "name"), ["daily"]);
+}
+
+#[tokio::test]
+async fn a_slot_is_run_again_when_it_failed_and_not_when_it_was_made() {
+    let api = Fixture::with_schedules([schedule("daily", "0 2 * * *")]);
+    let path = "/api/v1/schedules/daily/run";
+    let slot: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
+    let unknown = post(&api, path, &json!({"slot": "2026-11-22"})).await;
+    assert_eq!(
+        (unknown.status, error(&unknown).0.as_str()),
+        (404, "not_found")
+    );
+    let failure = Failure::new(FailureKind::Denied, "no");
+    let failed = ended(
+        operation("2026-11-22", true, slot),
+        Event::GaveUp(failure),
+        slot,
+    );
+    api.put(failed).await;
+    let answer = post(&api, path, &json!({"slot": "2026-11-22"})).await;
+    let again = parsed(&answer);
+    assert_eq!((answer.status, &again["run"]), (202, &json!(2)), "{again}");
+    assert_eq!(
+        (&again["backup"], &again["slot"]),
+        (&json!("2026-11-22"), &json!("2026-11-22T00:00:00Z"))
+    );
+    let once_more = post(&api, path, &json!({"slot": "2026-11-22T00:00:00Z"})).await;
+    assert_eq!(parsed(&once_more)["id"], again["id"], "it has not ended");
+    let now = post(&api, path, &json!({})).await;
+    assert_eq!(
+        (now.status, error(&now).0.as_str()),
+        (423, "busy"),
+        "one waits already"
+    );
+    for (slot, status, expected) in [
+        ("2026-11-23", 400, "not due yet"),
+        ("yesterday", 400, "yesterday"),
+        ("2026-11-22T00:00:01Z", 400, "not due at"),
+    ] {
+        let refused = post(&api, path, &json!({"slot": slot})).await;
+        let (_, message) = error(&refused);
+        assert_eq!(refused.status, status, "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_slot_now_needs_a_free_name() {
+    let api = Fixture::with_schedules([schedule("daily", "0 2 * * *")]);
+    api.put_backup(backup("2026-11-22", "2026-11-22T00:00:09Z", 10, None))
+        .await;
+    let taken = api.post("/api/v1/schedules/daily/run", "").await;
+    assert_eq!((taken.status, error(&taken).0.as_str()), (409, "conflict"));
+    let hourly = Fixture::with_schedules([schedule("daily", "0 2 * * *")]);
+    let answer = hourly.post("/api/v1/schedules/daily/run", "").await;
+    let shown = parsed(&answer);
+    assert_eq!((answer.status, &shown["run"]), (202, &json!(1)));
+    assert_eq!(shown["slot"], "2026-11-22T13:34:53Z");
+    assert_eq!(hourly.only_operation().state, State::Pending);
+}
+
+#[tokio::test]
+async fn the_status_says_what_is_wrong_in_words() {
+    let api = Fixture::with_schedules([schedule("daily", "0 2 * * *")]);
+    let slot: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
+    let failure = Failure::new(FailureKind::Denied, "Code: 497. Not enough privileges");
+    api.put(ended(
+        operation("2026-11-22", true, slot),
+        Event::GaveUp(failure),
+        slot,
+    ))
+    .await;
+    api.put_backup(backup("2026-11-21", "2026-11-21T00:00:09Z", 10, None))
+        .await;
+    let status = parsed(&api.get("/api/v1/status").await);
+    assert_eq!(status["clickhouse"]["reachable"], false);
+    assert_eq!(status["destination"], "Disk('s3_backup')");
+    assert_eq!(status["backups"]["newest"], "2026-11-21");
+    assert_eq!(status["schedules"][0]["last_state"], "failed");
+    let problems = status["problems"].as_array().unwrap();
+    let kinds: Vec<&str> = problems
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["clickhouse_unreachable", "schedule_failed"]);
+    let text = problems[1]["message"].as_str().unwrap();
+    assert!(text.contains("Not enough privileges"), "{text}");
+    let empty = parsed(&Fixture::new().get("/api/v1/status").await);
+    assert_eq!(empty["problems"][1]["kind"], "no_schedules");
+}
+
+#[tokio::test]
+async fn a_check_changes_nothing_and_needs_clickhouse() {
+    let api = Fixture::new();
+    let wanted = json!({"kind": "restore", "backup": "one", "tables": ["shop.*"], "check": true});
+    // Nothing is known of the backup, so there is nothing to look at on the server.
+    let answer = post(&api, "/api/v1/operations", &wanted).await;
+    let check = parsed(&answer);
+    assert_eq!((answer.status, &check["tables"]), (200, &Value::Null));
+    assert_eq!(
+        check["statement"],
+        "RESTORE DATABASE `shop` FROM Disk('s3_backup', 'one')"
+    );
+    let wanted =
+        json!({"kind": "restore", "backup": "one", "tables": ["shop.orders"], "check": true});
+    let answer = post(&api, "/api/v1/operations", &wanted).await;
+    assert_eq!(
+        (answer.status, error(&answer).0.as_str()),
+        (503, "unavailable")
+    );
+    let wanted = json!({"kind": "restore", "backup": "one", "existing": "drop", "check": true});
+    let answer = post(&api, "/api/v1/operations", &wanted).await;
+    assert_eq!(
+        (answer.status, error(&answer).0.as_str()),
+        (400, "bad_request")
+    );
+    assert_eq!(api.operations().len(), 0);
+}
+
+#[tokio::test]
+async fn the_document_is_served() {
+    let answer = Fixture::new().get("/api/v1/openapi.json").await;
+    assert_eq!(answer.body, super::document());
+    assert_eq!(parsed(&answer)["openapi"], "3.1.0");
+}
