@@ -100,7 +100,6 @@ impl Output {
             return code;
         }
         match problem {
-            Problem::Told => {}
             Problem::Interrupted { message, .. } => self.aside(message),
             problem => {
                 let message = text::clean(&problem.to_string());

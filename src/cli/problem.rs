@@ -45,9 +45,6 @@ pub enum Problem {
         /// What to print with `--json`, where the API's answer says it all.
         answer: Option<String>,
     },
-    /// An operation ended without success; it is told already.
-    #[error("it did not succeed")]
-    Told,
     /// Ctrl-C while an operation goes on.
     #[error("{message}")]
     Interrupted {
@@ -88,7 +85,6 @@ impl Problem {
             Self::Refused { .. }
             | Self::Unexpected { .. }
             | Self::Stopped { .. }
-            | Self::Told
             | Self::Output(_) => 1,
         }
     }
@@ -109,7 +105,7 @@ impl Problem {
                     .to_owned()
             }
             Self::Stopped { hint, .. } => hint.clone(),
-            Self::Usage(_) | Self::Told | Self::Interrupted { .. } | Self::Output(_) => {
+            Self::Usage(_) | Self::Interrupted { .. } | Self::Output(_) => {
                 String::new()
             }
         }
@@ -118,7 +114,7 @@ impl Problem {
     /// What `--json` prints: the API's answer where there is one, else an envelope of the same form.
     pub fn json(&self) -> Option<String> {
         let kind = match self {
-            Self::Told | Self::Output(_) => return None,
+            Self::Output(_) => return None,
             Self::Refused { text, .. }
             | Self::Stopped {
                 answer: Some(text), ..

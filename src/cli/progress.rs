@@ -17,6 +17,10 @@ const BAR_PIECE: Duration = Duration::from_secs(1);
 /// How long one question is held back where lines are printed, and the least time between two of them
 /// that tell nothing but progress.
 const LINES_PIECE: Duration = Duration::from_secs(10);
+/// How much of a line the name of an operation may take beside its bar.
+const NAME_MAX_CHARS: usize = 24;
+/// Time left is told when one part of so many is done: before, it is a guess.
+const LEFT_MIN_PART: u64 = 50;
 /// Between two movements of a bar.
 const TICK: Duration = Duration::from_millis(120);
 
@@ -35,9 +39,10 @@ pub enum Reporter {
 
 impl Reporter {
     /// A bar where somebody watches.
-    pub fn new(is_watched: bool) -> Self {
+    pub fn new(is_watched: bool, operation: &Operation) -> Self {
         if is_watched {
             let bar = ProgressBar::new_spinner();
+            draw(&bar, operation, operation.state.as_str());
             bar.enable_steady_tick(TICK);
             Self::Bar(bar)
         } else {
@@ -105,15 +110,15 @@ fn draw(bar: &ProgressBar, operation: &Operation, doing: &str) {
     let progress = operation.progress.filter(|_| is_running(operation));
     let total = progress.and_then(|progress| Some((progress, progress.bytes_total?)));
     let template = if total.is_some() {
-        "{prefix} [{bar:16}] {msg}"
+        "{prefix} [{bar:10}] {wide_msg}"
     } else {
-        "{spinner} {prefix}  {msg}"
+        "{spinner} {prefix}  {wide_msg}"
     };
     // Both templates are ours; if one were wrong, the bar would keep the style it has.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar.set_prefix(text::middle(&name(operation), 28));
+    bar.set_prefix(text::middle(&name(operation), NAME_MAX_CHARS));
     let Some(progress) = progress else {
         bar.set_message(doing.to_owned());
         return;
@@ -122,20 +127,31 @@ fn draw(bar: &ProgressBar, operation: &Operation, doing: &str) {
         bar.set_length(total.max(progress.bytes_done));
     }
     bar.set_position(progress.bytes_done);
+    let goes_well =
+        operation.state == OperationState::Running && operation.unreachable_since.is_none();
+    if !goes_well {
+        bar.set_message(format!("{doing}  {}", far_of(&progress, operation.kind)));
+        return;
+    }
     let speed = bar.per_sec() as u64;
-    let left = total.map(|_| bar.eta());
-    let words =
-        if operation.state == OperationState::Running && operation.unreachable_since.is_none() {
-            String::new()
-        } else {
-            format!("{doing}  ")
-        };
-    let far = moving(&progress, operation.kind, speed, left);
-    bar.set_message(format!("{words}{far}"));
+    let left = is_telling(&progress).then(|| bar.eta());
+    bar.set_message(moving(&progress, operation.kind, speed, left));
+}
+
+/// Whether enough is done, and enough is left, to say how long it will take.
+fn is_telling(progress: &Progress) -> bool {
+    progress.bytes_total.is_some_and(|total| {
+        progress.bytes_done >= total / LEFT_MIN_PART && progress.bytes_done < total
+    })
 }
 
 /// `1.21 GiB of ~3.40 GiB, 120 files`: a backup's total is what its tables had when it began.
 pub fn far_of(progress: &Progress, kind: OperationKind) -> String {
+    let (bytes, files) = parts(progress, kind);
+    format!("{bytes}, {files}")
+}
+
+fn parts(progress: &Progress, kind: OperationKind) -> (String, String) {
     let done = text::bytes(progress.bytes_done);
     let about = match kind {
         OperationKind::Backup => "~",
@@ -153,23 +169,26 @@ pub fn far_of(progress: &Progress, kind: OperationKind) -> String {
         ),
         None => text::counted(progress.files_done, "file"),
     };
-    format!("{bytes}, {files}")
+    (bytes, files)
 }
 
+/// The same with time left and speed; what matters least is last, where a narrow terminal cuts.
 fn moving(
     progress: &Progress,
     kind: OperationKind,
     bytes_per_second: u64,
     left: Option<Duration>,
 ) -> String {
-    let mut text = far_of(progress, kind);
-    if bytes_per_second > 0 {
-        text += &format!(", {}/s", text::bytes(bytes_per_second));
-        if let Some(left) = left.and_then(|left| SignedDuration::try_from(left).ok()) {
-            text += &format!(", {} left", text::length(left));
-        }
+    let (bytes, files) = parts(progress, kind);
+    if bytes_per_second == 0 {
+        return format!("{bytes}, {files}");
     }
-    text
+    let left = left.and_then(|left| SignedDuration::try_from(left).ok());
+    let left = left.map_or(String::new(), |left| {
+        format!(", {} left", text::length(left))
+    });
+    let speed = text::bytes(bytes_per_second);
+    format!("{bytes}{left}, {speed}/s, {files}")
 }
 
 #[cfg(test)]
@@ -192,8 +211,12 @@ mod tests {
         let left = Some(Duration::from_secs(75));
         assert_eq!(
             moving(&progress, OperationKind::Restore, 31_000_000, left),
-            "1.21 GiB of 3.40 GiB, 120 of 1,400 files, 29.56 MiB/s, 1m 15s left"
+            "1.21 GiB of 3.40 GiB, 1m 15s left, 29.56 MiB/s, 120 of 1,400 files"
         );
+        assert!(is_telling(&progress));
+        progress.bytes_total = Some(100_000_000_000);
+        assert!(!is_telling(&progress), "a hundredth is a guess");
+        progress.bytes_total = Some(3_650_000_000);
         assert_eq!(
             moving(&progress, OperationKind::Restore, 0, left),
             "1.21 GiB of 3.40 GiB, 120 of 1,400 files"

@@ -59,7 +59,7 @@ pub async fn to_success(
     if succeeded {
         Ok(ExitCode::SUCCESS)
     } else {
-        Ok(ExitCode::from(Problem::Told.exit_code()))
+        Ok(ExitCode::FAILURE)
     }
 }
 
@@ -73,7 +73,7 @@ pub async fn to_end(
     output: &Output,
 ) -> Result<Answer<Operation>, Problem> {
     let id = known.value.id;
-    let mut reporter = Reporter::new(output.is_watched);
+    let mut reporter = Reporter::new(output.is_watched, &known.value);
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut behind = Behind::default();
     // What ends at once is not worth a word about its way there.

@@ -24,10 +24,22 @@ pub fn request(
             .iter()
             .map(|database| format!("{database}.*")),
     );
-    let database_mapping = match &arguments.into {
-        Some(into) => into_one(arguments, into, contents)?,
-        None => BTreeMap::new(),
-    };
+    let mut database_mapping = BTreeMap::new();
+    if let Some(into) = &arguments.into {
+        let chosen = if tables.is_empty() {
+            let only = only_database(&arguments.name, contents)?;
+            tables.push(format!("{only}.*"));
+            BTreeSet::from([only])
+        } else {
+            databases_of(&tables)?
+        };
+        database_mapping.extend(
+            chosen
+                .into_iter()
+                .filter(|database| database != into)
+                .map(|database| (database, into.clone())),
+        );
+    }
     Ok(RestoreRequest {
         backup: arguments.name.clone(),
         tables,
@@ -61,68 +73,52 @@ fn renames(asked: &[String]) -> Result<BTreeMap<String, String>, Problem> {
     Ok(renames)
 }
 
-/// Every database that is chosen goes into one.
-fn into_one(
-    arguments: &Arguments,
-    into: &str,
-    contents: Option<&Contents>,
-) -> Result<BTreeMap<String, String>, Problem> {
-    let chosen = if arguments.tables.is_empty() && arguments.databases.is_empty() {
-        only_database(&arguments.name, contents)?
-    } else {
-        let of_tables = arguments.tables.iter().map(|table| {
-            let database = table.split_once('.').map(|(database, _)| database);
-            database.ok_or_else(|| {
-                Problem::Usage(format!(
-                    "--table {table:?} is not DB.TABLE, as in shop.orders"
-                ))
-            })
-        });
-        let of_databases = arguments
-            .databases
-            .iter()
-            .map(|database| Ok(database.as_str()));
-        of_tables
-            .chain(of_databases)
-            .map(|database| database.map(str::to_owned))
-            .collect::<Result<BTreeSet<String>, Problem>>()?
-    };
-    if let Some(pattern) = chosen.iter().find(|name| name.contains(['*', '?'])) {
-        return Err(Problem::Usage(format!(
-            "--into needs databases by name, and {pattern:?} is a pattern; name them with --database"
-        )));
+/// The databases of the tables that are chosen, which all go into one.
+fn databases_of(tables: &[String]) -> Result<BTreeSet<String>, Problem> {
+    let mut databases = BTreeSet::new();
+    for table in tables {
+        let Some((database, _)) = table.split_once('.') else {
+            return Err(Problem::Usage(format!(
+                "--table {table:?} is not DB.TABLE, as in shop.orders"
+            )));
+        };
+        if database.contains(['*', '?']) {
+            return Err(Problem::Usage(format!(
+                "--into needs databases by name, and {database:?} is a pattern; name them with --database"
+            )));
+        }
+        databases.insert(database.to_owned());
     }
-    Ok(chosen
-        .into_iter()
-        .filter(|database| database != into)
-        .map(|database| (database, into.to_owned()))
-        .collect())
+    Ok(databases)
 }
 
-fn only_database(name: &str, contents: Option<&Contents>) -> Result<BTreeSet<String>, Problem> {
+/// The only database that has tables in the backup.
+fn only_database(name: &str, contents: Option<&Contents>) -> Result<String, Problem> {
     let choose = "say which one is meant with --database, or which table with --table";
-    let Some(contents) = contents else {
-        return Err(Problem::stopped(
+    let tables = contents.map(|contents| contents.tables.as_slice());
+    let held: BTreeSet<&String> = tables
+        .unwrap_or_default()
+        .iter()
+        .map(|table| &table.database)
+        .collect();
+    let mut names: Vec<String> = held.into_iter().cloned().collect();
+    match (names.len(), names.pop()) {
+        (1, Some(only)) => Ok(only),
+        (count, Some(last)) => {
+            names.push(last);
+            let names = text::some(&names, 20);
+            Err(Problem::stopped(
+                format!("{name} holds {count} databases: {names}"),
+                choose,
+            ))
+        }
+        (_, None) => Err(Problem::stopped(
             format!(
-                "what {name} holds is not known here, so --into alone does not say what goes there"
+                "no table of {name} is known here, so --into alone does not say what goes there"
             ),
             choose,
-        ));
-    };
-    let tables = contents.tables.iter().map(|table| &table.database);
-    let held: BTreeSet<String> = tables.chain(&contents.databases).cloned().collect();
-    if held.len() > 1 {
-        let names: Vec<String> = held.into_iter().collect();
-        return Err(Problem::stopped(
-            format!(
-                "{name} holds {} databases: {}",
-                names.len(),
-                text::some(&names, 20)
-            ),
-            choose,
-        ));
+        )),
     }
-    Ok(held)
 }
 
 #[cfg(test)]
@@ -172,12 +168,16 @@ mod tests {
             request(&asks, None)
                 .unwrap_err()
                 .to_string()
-                .contains("not known")
+                .contains("is known here")
         );
         contents.tables.retain(|table| table.database == "shop");
         let asked = request(&asks, Some(&contents)).unwrap();
         assert_eq!(asked.database_mapping["shop"], "old");
-        assert!(asked.tables.is_empty());
+        assert_eq!(
+            asked.tables,
+            ["shop.*"],
+            "an empty database beside it stays out"
+        );
     }
 
     #[test]
