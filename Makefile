@@ -14,13 +14,14 @@ unexport CLICKHOUSE_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check engine prerequisites clean-cache
+.PHONY: help demo test check bench engine prerequisites clean-cache
 
 help:
 	@echo 'make demo           start ClickHouse and the daemon, back up every 15 s, restore, compare; ends with Ctrl-C'
 	@echo 'make demo ONCE=1    the same, one round; exit code 0 when every table came back equal'
 	@echo 'make test           every test; with CLICKHOUSE_URL=http://user:password@host:8123 against that server'
 	@echo 'make check          format, lints, documentation'
+	@echo 'make bench          the daemon beside the raw statement, one table; ONLY=tiny,lists,… for a part; docs/benchmarks.md'
 	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine and what the demo left)'
 
 demo: prerequisites engine
@@ -41,6 +42,10 @@ check: prerequisites
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+bench: prerequisites engine
+	@echo 'building what is measured (the first build takes some minutes) …' >&2
+	@$(CARGO) bench --locked --bench daemon -- $(if $(ONLY),--only $(ONLY))
 
 engine: prerequisites
 	@tests/engine/install

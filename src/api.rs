@@ -5,7 +5,9 @@
 mod auth;
 mod compat;
 mod connections;
+mod family;
 mod health;
+mod origin;
 mod requests;
 mod routes;
 #[cfg(test)]
@@ -37,8 +39,8 @@ pub use tls::TlsError;
 pub struct Settings {
     /// `host:port`; an empty host (`:7171`) is every address of this machine.
     pub listen: String,
-    /// What a caller must present; `None` lets everyone in.
-    pub credentials: Option<Credentials>,
+    /// Who may ask.
+    pub access: Access,
     /// HTTPS instead of HTTP.
     pub tls: Option<Tls>,
     /// Whether a client's operation may wait behind another client's instead of getting 423.
@@ -46,9 +48,29 @@ pub struct Settings {
     pub allow_parallel: bool,
 }
 
-/// What a caller must present.
-#[derive(Debug, Clone, PartialEq)]
+/// Who may ask, and for what. Without any credentials everybody may do everything.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Access {
+    /// What lets a caller do everything.
+    pub operator: Credentials,
+    /// What lets a caller look, and nothing else.
+    pub read_only: Credentials,
+    /// Whether a scrape of `/metrics` needs no credentials.
+    pub open_metrics: bool,
+}
+
+/// What a caller of one role presents: either is enough.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Credentials {
+    /// A user and a password.
+    pub basic: Option<Basic>,
+    /// A bearer token. Read at each request, like a password.
+    pub token: Option<SecretSource>,
+}
+
+/// A user and a password.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Basic {
     /// The user's name.
     pub user: String,
     /// Read at each request, so that a rotated file needs no restart. An empty one lets nobody in.
@@ -130,7 +152,7 @@ pub enum ServeError {
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
-    credentials: Option<Credentials>,
+    access: Access,
     certificate: Option<tls::Certificate>,
 }
 
@@ -156,7 +178,7 @@ pub fn build(settings: &Settings) -> Result<Bound, ServeError> {
     Ok(Bound {
         listener,
         address,
-        credentials: settings.credentials.clone(),
+        access: settings.access.clone(),
         certificate: certificate.transpose()?,
     })
 }
@@ -174,6 +196,22 @@ fn bind(listen: &str) -> std::io::Result<TcpListener> {
     }
 }
 
+impl Access {
+    /// Whether nobody is asked for credentials.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.operator.is_empty() && self.read_only.is_empty()
+    }
+}
+
+impl Credentials {
+    /// Whether there is nothing that could be presented.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.basic.is_none() && self.token.is_none()
+    }
+}
+
 impl Bound {
     /// The address, with the port that the system chose where port 0 was asked for.
     #[must_use]
@@ -187,7 +225,7 @@ impl Bound {
     /// When the listener fails.
     pub async fn serve(self, state: ApiState) -> Result<(), ServeError> {
         let stop = state.stop.clone();
-        let router = routes::router(state, self.credentials);
+        let router = routes::router(state, self.access);
         connections::serve(self.listener, self.certificate, router, stop)
             .await
             .map_err(ServeError::Serve)

@@ -1,97 +1,188 @@
-//! Who may ask: Basic credentials, or the `user` and `pass` arguments of the server we replace.
+//! Who may ask: an operator may do everything, a read-only caller may only look. Each is known by
+//! Basic credentials (or the `user` and `pass` arguments of the server we replace), by a bearer
+//! token, or by either.
 
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Method, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
-use super::Credentials;
+use super::{Access, Credentials};
 use crate::secret::{SecretError, SecretSource};
 
-/// What a caller presented; it has no `Debug`, so nobody can log it.
+/// What a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Everything.
+    Operator,
+    /// Look.
+    ReadOnly,
+}
+
+/// Why a caller has no role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// No credentials were sent. Usual: some clients (wget) send them only after they were asked to.
+    Unasked,
+    /// Credentials were sent, and they are not the right ones: somebody should know.
+    Rejected,
+    /// More than one `Authorization` header: which one a proxy before us looked at nobody knows.
+    SeveralHeaders,
+    /// A secret cannot be read now, so that nobody can tell whether these credentials are right.
+    Unreadable,
+}
+
+/// What a caller presented, empty where nothing was; it has no `Debug`, so nobody can log it.
+#[derive(Default)]
 struct Presented {
     user: String,
     password: SecretString,
+    token: SecretString,
 }
 
-/// What became of a caller's credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    /// The caller may go on.
-    Granted,
-    /// Credentials were sent, and they are not the right ones: somebody should know.
-    Rejected,
-    /// None were sent. Usual: some clients (wget) send them only after they were asked to.
-    Unasked,
+/// The secrets of both roles as they are now.
+struct Secrets {
+    operator: RoleSecrets,
+    read_only: RoleSecrets,
+    unreadable: bool,
 }
 
-/// Whether a caller may go on.
+/// The secrets of one role; an empty one (none is configured, the file cannot be read or was caught
+/// while it was rewritten) lets nobody in.
+struct RoleSecrets {
+    password: SecretString,
+    token: SecretString,
+}
+
+impl Role {
+    /// Whether a request with this method may go on.
+    pub(super) fn may(self, method: &Method) -> bool {
+        self == Self::Operator || is_reading(method)
+    }
+}
+
+/// Nothing changes on these; on every other method something may.
+pub(super) fn is_reading(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// The role of a caller, by the headers and the arguments of the request.
 ///
 /// # Errors
-/// When the password cannot be read: then nobody may, because we cannot tell.
-pub(super) async fn access(
-    credentials: &Credentials,
+/// With the reason why there is none.
+pub(super) async fn role(
+    access: &Access,
     headers: &HeaderMap,
     query: Option<&str>,
-) -> Result<Access, SecretError> {
-    let password = read(&credentials.password).await?;
+) -> Result<Role, Denial> {
+    if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
+        return Err(Denial::SeveralHeaders);
+    }
+    let secrets = read(access).await;
     let presented = presented(headers, query);
-    Ok(if matches(&presented, &credentials.user, &password) {
-        Access::Granted
-    } else if were_sent(headers, query) {
-        Access::Rejected
-    } else {
-        Access::Unasked
-    })
+    // Both are compared always, and in full: the time tells neither the role nor the part.
+    let operator = secrets.operator.fit(&access.operator, &presented);
+    let read_only = secrets.read_only.fit(&access.read_only, &presented);
+    match (bool::from(operator), bool::from(read_only)) {
+        // One token in the files of both roles: a mistake, which must not make a reader an operator.
+        (_, true) => Ok(Role::ReadOnly),
+        (true, false) => Ok(Role::Operator),
+        (false, false) if !were_sent(headers, query) => Err(Denial::Unasked),
+        (false, false) if secrets.unreadable => Err(Denial::Unreadable),
+        (false, false) => Err(Denial::Rejected),
+    }
 }
 
-/// The answer to a caller who may not go on, as the server we replace gives it.
-pub(super) fn refusal() -> Response {
-    let headers = [
-        (
-            header::WWW_AUTHENTICATE,
-            "Basic realm=\"Provide username and password\"",
-        ),
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+impl RoleSecrets {
+    fn fit(&self, credentials: &Credentials, presented: &Presented) -> Choice {
+        let user = credentials
+            .basic
+            .as_ref()
+            .map_or("", |basic| basic.user.as_str());
+        let basic = same(&presented.user, user)
+            & same(
+                presented.password.expose_secret(),
+                self.password.expose_secret(),
+            );
+        basic | same(presented.token.expose_secret(), self.token.expose_secret())
+    }
+}
+
+/// Whether both are the same and not empty. The time depends on what was presented alone: comparing
+/// slices would end at once where the lengths differ.
+fn same(presented: &str, secret: &str) -> Choice {
+    let mut same = presented.len().ct_eq(&secret.len()) & !secret.len().ct_eq(&0);
+    for (presented, secret) in presented.bytes().zip(secret.bytes().cycle()) {
+        same &= presented.ct_eq(&secret);
+    }
+    same
+}
+
+/// Reads every secret, so that a rotated file counts at once. One that cannot be read is logged, and
+/// the others count all the same. A file may lie on a slow mount: a runtime thread must not wait for it.
+async fn read(access: &Access) -> Secrets {
+    let [operator, read_only] = [&access.operator, &access.read_only];
+    let password = |role: &Credentials| role.basic.as_ref().map(|basic| basic.password.clone());
+    let sources = [
+        password(operator),
+        operator.token.clone(),
+        password(read_only),
+        read_only.token.clone(),
     ];
-    (StatusCode::UNAUTHORIZED, headers, "401 Unauthorized\n").into_response()
+    let any_file = sources
+        .iter()
+        .flatten()
+        .any(|source| matches!(source, SecretSource::File(_)));
+    let read = move || sources.map(|source| source.map(|source| source.read()));
+    let found = if any_file {
+        match tokio::task::spawn_blocking(read).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!("reading the secrets of the API: {error}");
+                return Secrets::none();
+            }
+        }
+    } else {
+        read()
+    };
+    Secrets::of(found)
 }
 
-/// A file may lie on a slow mount; a runtime thread must not wait for it.
-async fn read(source: &SecretSource) -> Result<SecretString, SecretError> {
-    match source {
-        SecretSource::Value(value) => Ok(value.clone()),
-        SecretSource::File(path) => {
-            let source = source.clone();
-            let read = tokio::task::spawn_blocking(move || source.read()).await;
-            read.unwrap_or_else(|error| {
-                Err(SecretError::Unreadable {
-                    path: path.clone(),
-                    source: std::io::Error::other(error),
-                })
-            })
+impl Secrets {
+    fn of(found: [Option<Result<SecretString, SecretError>>; 4]) -> Self {
+        let mut unreadable = false;
+        let [operator_password, operator_token, password, token] = found.map(|found| match found {
+            None => SecretString::default(),
+            Some(Ok(secret)) => secret,
+            Some(Err(error)) => {
+                tracing::error!("the API lets nobody in by this secret: {error}");
+                unreadable = true;
+                SecretString::default()
+            }
+        });
+        Self {
+            operator: RoleSecrets {
+                password: operator_password,
+                token: operator_token,
+            },
+            read_only: RoleSecrets { password, token },
+            unreadable,
+        }
+    }
+
+    /// Nothing could be read.
+    fn none() -> Self {
+        Self {
+            unreadable: true,
+            ..Self::of([None, None, None, None])
         }
     }
 }
 
-/// Both parts are compared in constant time and in full, so that the time tells nothing of either.
-/// An empty password (a file caught while it is being rewritten) lets nobody in.
-fn matches(presented: &Presented, user: &str, password: &SecretString) -> bool {
-    let password = password.expose_secret().as_bytes();
-    let presented_password = presented.password.expose_secret().as_bytes();
-    let same_user = presented.user.as_bytes().ct_eq(user.as_bytes());
-    let same_password = presented_password.ct_eq(password);
-    !password.is_empty() && bool::from(same_user & same_password)
-}
-
 /// The arguments override the header, each by itself; what is missing is empty.
 fn presented(headers: &HeaderMap, query: Option<&str>) -> Presented {
-    let mut presented = basic(headers).unwrap_or_else(|| Presented {
-        user: String::new(),
-        password: SecretString::from(""),
-    });
+    let mut presented = of_header(headers).unwrap_or_default();
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match name.as_ref() {
             "user" => presented.user = value.into_owned(),
@@ -109,90 +200,27 @@ fn were_sent(headers: &HeaderMap, query: Option<&str>) -> bool {
             .any(|(name, _)| name == "user" || name == "pass")
 }
 
-fn basic(headers: &HeaderMap) -> Option<Presented> {
+fn of_header(headers: &HeaderMap) -> Option<Presented> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
+    let (scheme, rest) = value.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Presented {
+            token: SecretString::from(rest),
+            ..Presented::default()
+        });
+    }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
     let (user, password) = decoded.split_once(':')?;
     Some(Presented {
         user: user.to_owned(),
         password: SecretString::from(password),
+        ..Presented::default()
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rstest::rstest;
-
-    fn allowed(user_password: Option<&str>, query: &str, password: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        if let Some(text) = user_password {
-            let value = format!("Basic {}", STANDARD.encode(text));
-            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-        }
-        let presented = presented(&headers, Some(query));
-        matches(&presented, "backup", &SecretString::from(password))
-    }
-
-    #[rstest]
-    #[case(Some("backup:s3:cret"), "", true)]
-    #[case(Some("backup:s3:cre"), "", false)]
-    #[case(Some("Backup:s3:cret"), "", false)]
-    #[case(Some("backup"), "", false)]
-    #[case(None, "", false)]
-    #[case(None, "user=backup&pass=s3%3Acret", true)]
-    #[case(Some("other:s3:cret"), "user=backup", true)]
-    #[case(Some("backup:s3:cret"), "pass=wrong", false)]
-    fn credentials_come_from_the_header_and_the_arguments(
-        #[case] header: Option<&str>,
-        #[case] query: &str,
-        #[case] expected: bool,
-    ) {
-        assert_eq!(allowed(header, query, "s3:cret"), expected);
-    }
-
-    #[rstest]
-    #[case(None, "", Access::Unasked)]
-    #[case(None, "name=daily", Access::Unasked)]
-    #[case(None, "pass=wrong", Access::Rejected)]
-    #[case(None, "user=backup", Access::Rejected)]
-    #[case(Some("Bearer abc"), "", Access::Rejected)]
-    #[case(Some("Basic YmFja3VwOndyb25n"), "", Access::Rejected)]
-    #[case(Some("Basic YmFja3VwOnMzY3JldA=="), "", Access::Granted)]
-    #[tokio::test]
-    async fn wrong_credentials_are_told_from_none(
-        #[case] header: Option<&str>,
-        #[case] query: &str,
-        #[case] expected: Access,
-    ) {
-        let credentials = Credentials {
-            user: "backup".into(),
-            password: SecretSource::Value(SecretString::from("s3cret")),
-        };
-        let mut headers = HeaderMap::new();
-        if let Some(text) = header {
-            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
-        }
-        let found = access(&credentials, &headers, Some(query)).await;
-        assert_eq!(found.unwrap(), expected);
-    }
-
-    #[test]
-    fn an_empty_password_lets_nobody_in() {
-        assert!(!allowed(Some("backup:"), "", ""));
-        assert!(!allowed(None, "user=backup&pass=", ""));
-    }
-
-    #[test]
-    fn what_is_no_basic_header_is_nothing() {
-        for text in ["Bearer abc", "Basic", "Basic !!!", "Basic /w=="] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::AUTHORIZATION, text.parse().unwrap());
-            assert!(basic(&headers).is_none(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -62,7 +62,7 @@ async fn serve_at_most(
         std::future::ready::<Result<Counted, TryAcquireError>>(counted)
     });
     let handle = Handle::new();
-    let server = axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new());
+    let server = axum_server::from_tcp(listener)?;
     let stopped = async {
         stop.cancelled().await;
         handle.graceful_shutdown(Some(GRACE));
@@ -70,13 +70,16 @@ async fn serve_at_most(
     };
     match certificate {
         None => tokio::select! {
-            result = configured(server, handle.clone()).serve(make) => result,
+            result = configured(server.acceptor(NoDelayAcceptor::new()), handle.clone()).serve(make) => result,
             never = stopped => match never {},
         },
         Some(certificate) => {
             let acceptor =
                 RustlsAcceptor::new(certificate.config()).handshake_timeout(HANDSHAKE_TIMEOUT);
-            let server = configured(server.map(|plain| acceptor.acceptor(plain)), handle.clone());
+            let server = configured(
+                server.acceptor(acceptor.acceptor(tls::TlsOnly)),
+                handle.clone(),
+            );
             tokio::select! {
                 result = server.serve(make) => result,
                 never = stopped => match never {},
@@ -120,7 +123,7 @@ where
 mod tests {
     use super::*;
     use crate::api::testing::Fixture;
-    use crate::api::{ServeError, Settings, build};
+    use crate::api::{Access, ServeError, Settings, build};
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -132,7 +135,7 @@ mod tests {
     fn settings(listen: &str) -> Settings {
         Settings {
             listen: listen.to_owned(),
-            credentials: None,
+            access: Access::default(),
             tls: None,
             allow_parallel: false,
         }

@@ -1,4 +1,5 @@
-//! What every request passes through: its log line, its limits, and one form for every error.
+//! What every request passes through: its log line, its limits, who asks, and one form for every
+//! error.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
@@ -15,65 +16,85 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::auth::Access;
-use super::compat::answer::Refusal;
-use super::{Credentials, auth};
+use super::auth::{Denial, Role};
+use super::family::{Family, Panicked};
+use super::v1::error::ErrorKind;
+use super::{Access, auth, origin};
 
 /// Longest request body, in bytes.
-const BODY_MAX_BYTES: usize = 1024 * 1024;
+pub(super) const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// How long a request may take; the longest wait of ours is that of `kill`, 20 s.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests at work at one time; the probes of Kubernetes do not count.
 const IN_FLIGHT_MAX: usize = 256;
 /// Characters of a path that the log shows.
 const LOGGED_PATH_MAX_CHARS: usize = 256;
+/// Schemes that are asked for; the first is what the server we replace says, word for word.
+const BASIC: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"Provide username and password\"");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"clickhouse-backupd\"");
 
 /// What stands before every route but the probes.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
-    credentials: Option<Arc<Credentials>>,
+    access: Arc<Access>,
+    reads_are_open: bool,
     in_flight: Arc<Semaphore>,
 }
 
 impl Guard {
-    pub(super) fn new(credentials: Option<Credentials>) -> Self {
+    pub(super) fn new(access: Access) -> Self {
         Self {
-            credentials: credentials.map(Arc::new),
+            access: Arc::new(access),
+            reads_are_open: false,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
         }
+    }
+
+    /// The same for `/metrics`, which may be open for reading.
+    pub(super) fn of_metrics(&self) -> Self {
+        Self {
+            reads_are_open: self.access.open_metrics,
+            ..self.clone()
+        }
+    }
+
+    /// Whether nobody is asked for credentials anywhere.
+    pub(super) fn is_open(&self) -> bool {
+        self.access.is_open()
+    }
+
+    fn asks(&self, method: &Method) -> bool {
+        let is_open_read = self.reads_are_open && auth::is_reading(method);
+        !self.is_open() && !is_open_read
     }
 }
 
 /// Lets a request in when there is room and its caller may ask.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let Ok(_permit) = guard.in_flight.try_acquire() else {
-        let text = format!("{IN_FLIGHT_MAX} requests are at work already; ask again in a moment");
-        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "", text).into_response();
+        return too_many(Family::of(request.uri().path()));
     };
-    if let Some(credentials) = &guard.credentials {
-        let access = auth::access(credentials, request.headers(), request.uri().query()).await;
-        match access {
-            Ok(Access::Granted) => {}
-            Ok(Access::Unasked) => {
-                tracing::debug!(path = %shown_path(&request), "asked for credentials");
-                return auth::refusal();
-            }
-            Ok(Access::Rejected) => {
-                tracing::warn!(path = %shown_path(&request), "rejected credentials");
-                return auth::refusal();
-            }
-            Err(error) => {
-                tracing::error!("the API lets nobody in: {error}");
-                return Refusal::internal("", &error).into_response();
-            }
+    if guard.asks(request.method()) {
+        let query = match Family::of(request.uri().path()) {
+            Family::Compat => request.uri().query(),
+            // Credentials in a target end in logs and histories: only old clients need that.
+            Family::V1 => None,
+        };
+        let access = &guard.access;
+        match auth::role(access, request.headers(), query).await {
+            Ok(role) if role.may(request.method()) => {}
+            Ok(role) => return may_only_read(role, &request),
+            Err(denial) => return denied(denial, access, &request),
         }
     }
     next.run(request).await
 }
 
-/// The router with everything that surrounds its handlers.
-pub(super) fn surround(router: Router) -> Router {
-    router
+/// The router with everything that surrounds its handlers; `is_open` when nobody is asked for
+/// credentials.
+pub(super) fn surround(router: Router, is_open: bool) -> Router {
+    let limited = router
         // The limit below holds for every reader of a body; axum's own would come before it.
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(BODY_MAX_BYTES))
@@ -81,7 +102,13 @@ pub(super) fn surround(router: Router) -> Router {
             StatusCode::SERVICE_UNAVAILABLE,
             REQUEST_TIMEOUT,
         ))
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(panicked));
+    let limited = match is_open {
+        true => limited.layer(from_fn(origin::refuse_rebinding)),
+        false => limited,
+    };
+    limited
+        .layer(origin::layer())
         .layer(from_fn(one_form_of_error))
         .layer(from_fn(log))
 }
@@ -93,17 +120,17 @@ async fn log(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status().as_u16();
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if method == Method::POST {
-        tracing::info!(%method, path, status, took_ms, "{method} {path} {status}");
-    } else {
+    if auth::is_reading(&method) {
         tracing::debug!(%method, path, status, took_ms, "{method} {path} {status}");
+    } else {
+        tracing::info!(%method, path, status, took_ms, "{method} {path} {status}");
     }
     response
 }
 
 /// The layers of others answer with plain text or nothing; our callers parse JSON.
 async fn one_form_of_error(request: Request, next: Next) -> Response {
-    let operation = request.uri().path().to_owned();
+    let path = request.uri().path().to_owned();
     let response = next.run(request).await;
     let status = response.status();
     let is_json = response
@@ -111,23 +138,81 @@ async fn one_form_of_error(request: Request, next: Next) -> Response {
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
     let is_error = status.is_client_error() || status.is_server_error();
-    if !is_error || is_json || status == StatusCode::UNAUTHORIZED {
+    let family = Family::of(&path);
+    // Old clients know a 401 that is plain text.
+    let is_known = family == Family::Compat && status == StatusCode::UNAUTHORIZED;
+    if !is_error || is_json || is_known {
         return response;
     }
-    Refusal::new(status, operation, text_of(status)).into_response()
+    family.translate(&path, response).await
 }
 
-fn text_of(status: StatusCode) -> String {
-    match status {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            format!("the request body is longer than {BODY_MAX_BYTES} bytes")
+fn too_many(family: Family) -> Response {
+    let message = format!("{IN_FLIGHT_MAX} requests are at work already");
+    let hint = "ask again in a moment";
+    let mut response = family.error("", ErrorKind::Unavailable, &message, hint);
+    let second = HeaderValue::from_static("1");
+    response.headers_mut().insert(header::RETRY_AFTER, second);
+    response
+}
+
+fn may_only_read(role: Role, request: &Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    tracing::warn!(?role, path = %shown_path(request), "refused: these credentials may only read");
+    let message = format!("these credentials are read-only, and {method} may change something");
+    let hint = "ask with the operator's credentials (api.user or api.token)";
+    Family::of(path).error(path, ErrorKind::Forbidden, &message, hint)
+}
+
+fn denied(denial: Denial, access: &Access, request: &Request) -> Response {
+    let path = request.uri().path();
+    let family = Family::of(path);
+    let logged = shown_path(request);
+    match denial {
+        Denial::Unasked => {
+            tracing::debug!(path = %logged, "asked for credentials");
+            unauthorized(family, access, "no credentials were sent")
         }
-        StatusCode::SERVICE_UNAVAILABLE => format!(
-            "no answer within {} s; what was accepted before goes on, see /backup/actions",
-            REQUEST_TIMEOUT.as_secs()
-        ),
-        status => status.to_string(),
+        Denial::Rejected => {
+            tracing::warn!(path = %logged, "rejected credentials");
+            unauthorized(family, access, "these credentials are not the right ones")
+        }
+        Denial::SeveralHeaders => {
+            tracing::warn!(path = %logged, "rejected several Authorization headers");
+            let message = "the request has several Authorization headers";
+            family.error(path, ErrorKind::BadRequest, message, "send one")
+        }
+        Denial::Unreadable => {
+            // The file's path is for the log alone: nobody knows who asks.
+            let message = "nobody can tell whether these credentials are right: a secret of the API cannot be read";
+            let hint = "the log of the daemon names its file";
+            family.error("", ErrorKind::Internal, message, hint)
+        }
     }
+}
+
+/// The old form is the one of the server we replace, byte for byte.
+fn unauthorized(family: Family, access: &Access, message: &str) -> Response {
+    if family == Family::Compat {
+        let content_type = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
+        let answer = (
+            StatusCode::UNAUTHORIZED,
+            [content_type],
+            "401 Unauthorized\n",
+        );
+        let mut response = answer.into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::WWW_AUTHENTICATE, BASIC);
+        return response;
+    }
+    let hint = "send the header Authorization: Basic … or Bearer …, as the api section of the configuration says";
+    let mut response = family.error("", ErrorKind::Unauthorized, message, hint);
+    let headers = response.headers_mut();
+    headers.append(header::WWW_AUTHENTICATE, BASIC);
+    if access.operator.token.is_some() || access.read_only.token.is_some() {
+        headers.append(header::WWW_AUTHENTICATE, BEARER);
+    }
+    response
 }
 
 fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
@@ -137,8 +222,9 @@ fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
     tracing::error!("a request handler panicked: {text}");
-    let text = "a defect of this program stopped the request; its log has the details";
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "", text).into_response()
+    let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    response.extensions_mut().insert(Panicked);
+    response
 }
 
 fn shown_path(request: &Request) -> String {
@@ -149,8 +235,8 @@ fn shown_path(request: &Request) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::routes;
     use crate::api::testing::{Answer, Fixture, send};
+    use crate::api::v1::error::ErrorBody;
     use axum::body::{Body, Bytes};
     use axum::routing::{get, post};
 
@@ -160,15 +246,25 @@ mod tests {
 
     fn router() -> Router {
         let slow = || async { tokio::time::sleep(Duration::from_secs(3_600)).await };
-        surround(
-            Router::new()
-                .route("/slow", get(slow))
-                .route("/broken", get(broken))
-                .route(
-                    "/body",
-                    post(|body: Bytes| async move { body.len().to_string() }),
-                ),
-        )
+        let body = |body: Bytes| async move { body.len().to_string() };
+        let json = |body: axum::Json<u8>| async move { body.0.to_string() };
+        let failed = || async { (StatusCode::BAD_GATEWAY, "s3cret") };
+        let routes = Router::new()
+            .route("/slow", get(slow))
+            .route("/broken", get(broken))
+            .route("/body", post(body))
+            .route("/failed", get(failed))
+            .route("/json", post(json));
+        surround(routes.clone().nest("/api/v1", routes), true)
+    }
+
+    /// Kind, message and hint of an envelope.
+    fn envelope(answer: &Answer) -> (ErrorKind, String, String) {
+        assert_eq!(answer.header("content-type"), "application/json");
+        let body: ErrorBody = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(answer.status, body.error.kind.status().as_u16());
+        let error = body.error;
+        (error.kind, error.message, error.hint)
     }
 
     async fn ask(method: &str, path: &str, body: Vec<u8>) -> Answer {
@@ -188,6 +284,50 @@ mod tests {
         assert_eq!(
             answer.header("content-type"),
             "application/json; charset=UTF-8"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_of_layers_are_envelopes_under_v1() {
+        let (kind, message, hint) = envelope(&ask("GET", "/api/v1/slow", Vec::new()).await);
+        assert_eq!(kind, ErrorKind::Unavailable);
+        assert_eq!(message, "no answer within 30 s");
+        assert!(hint.contains("/api/v1/operations"), "{hint}");
+        let (kind, message, hint) = envelope(&ask("GET", "/api/v1/broken", Vec::new()).await);
+        assert_eq!(kind, ErrorKind::Internal);
+        assert!(message.contains("defect") && hint.contains("log"));
+        let long = vec![b'x'; BODY_MAX_BYTES + 1];
+        let (kind, message, _) = envelope(&ask("POST", "/api/v1/body", long).await);
+        assert_eq!(kind, ErrorKind::TooLarge);
+        assert_eq!(message, "the request body is longer than 1048576 bytes");
+        let (kind, message, _) = envelope(&ask("GET", "/api/v1/failed", Vec::new()).await);
+        assert_eq!(kind, ErrorKind::Internal);
+        assert!(!message.contains("s3cret"), "{message}");
+        let answer = ask("PUT", "/api/v1/body", Vec::new()).await;
+        assert_eq!(answer.header("allow"), "POST");
+        assert_eq!(envelope(&answer).0, ErrorKind::MethodNotAllowed);
+        let (kind, ..) = envelope(&ask("GET", "/api/v1/none", Vec::new()).await);
+        assert_eq!(kind, ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn errors_of_extractors_are_envelopes_under_v1_and_keep_what_they_say() {
+        let (kind, message, hint) = envelope(&ask("POST", "/api/v1/json", b"1".to_vec()).await);
+        assert_eq!(kind, ErrorKind::UnsupportedMediaType);
+        assert!(message.contains("Content-Type"), "{message}");
+        assert!(hint.contains("application/json"), "{hint}");
+        for (body, expected) in [("x", "parse"), ("\"x\"", "deserialize")] {
+            let request = Request::post("/api/v1/json").header("content-type", "application/json");
+            let answer = send(&router(), request.body(Body::from(body)).unwrap()).await;
+            let (kind, message, hint) = envelope(&answer);
+            assert_eq!(kind, ErrorKind::BadRequest);
+            assert!(message.contains(expected), "{message}");
+            assert!(hint.contains("openapi.json"), "{hint}");
+        }
+        let old = ask("POST", "/json", b"1".to_vec()).await;
+        assert_eq!(
+            old.body,
+            "{\"status\":\"error\",\"operation\":\"/json\",\"error\":\"415 Unsupported Media Type\"}\n"
         );
     }
 
@@ -228,18 +368,22 @@ mod tests {
 
     #[tokio::test]
     async fn one_request_too_many_is_503_and_probes_go_on() {
-        let guard = Guard::new(None);
+        let guard = Guard::new(Access::default());
         let all = guard.in_flight.clone().try_acquire_many_owned(256).unwrap();
-        let router = routes::guarded_by(guard, Fixture::new().state);
-        let ask = async |path: &str| {
-            let request = Request::get(path).body(Body::empty());
-            send(&router, request.unwrap()).await
-        };
-        let answer = ask("/backup/list").await;
-        assert_eq!(answer.status, 503);
-        assert!(answer.body.contains("256 requests"), "{}", answer.body);
-        assert_eq!(ask("/livez").await.status, 200);
+        let api = Fixture::with_route("/api/v1/test", get(|| async { "ok" }), guard);
+        let answer = api.get("/backup/list").await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
+        assert_eq!(
+            answer.body,
+            "{\"status\":\"error\",\"error\":\"256 requests are at work already; ask again in a moment\"}\n"
+        );
+        let answer = api.get("/api/v1/test").await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
+        let (kind, message, hint) = envelope(&answer);
+        assert_eq!(kind, ErrorKind::Unavailable);
+        assert!(message.contains("256 requests") && hint.contains("again"));
+        assert_eq!(api.get("/livez").await.status, 200);
         drop(all);
-        assert_eq!(ask("/backup/list").await.status, 200);
+        assert_eq!(api.get("/backup/list").await.status, 200);
     }
 }

@@ -1,15 +1,16 @@
 //! Every route there is; nothing else registers any.
 
 use axum::Router;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
 
-use super::compat::answer::{self, Refusal};
+use super::compat::answer;
 use super::compat::{actions, create, kill, list, not_served, restore, status, version};
+use super::family::Family;
 use super::requests::{self, Guard};
-use super::{ApiState, Credentials, health, v1};
+use super::{Access, ApiState, health, v1};
 
 /// One line of the table.
 struct Route {
@@ -24,6 +25,8 @@ enum Kind {
     Probe,
     /// For callers with credentials, where some are configured.
     Guarded,
+    /// The same, unless `api.open_metrics` lets everybody read.
+    Metrics,
     /// A route of the server we replace that only says what to use instead.
     NotServed,
 }
@@ -35,7 +38,7 @@ fn table() -> Vec<Route> {
         Route::of("/livez", Kind::Probe, get(health::live)),
         Route::of("/readyz", Kind::Probe, get(health::ready)),
         Route::of("/health", Kind::Guarded, get(health::health)),
-        Route::of("/metrics", Kind::Guarded, get(health::metrics)),
+        Route::of("/metrics", Kind::Metrics, get(health::metrics)),
         // the wire format of the server we replace
         Route::of("/backup/version", Kind::Guarded, get(version::version)),
         Route::of("/backup/create", Kind::Guarded, post(create::create)),
@@ -135,24 +138,46 @@ fn table() -> Vec<Route> {
 }
 
 /// The table as a router, with everything that surrounds its handlers.
-pub(super) fn router(state: ApiState, credentials: Option<Credentials>) -> Router {
-    guarded_by(Guard::new(credentials), state)
+pub(super) fn router(state: ApiState, access: Access) -> Router {
+    assemble(table(), Guard::new(access), state)
 }
 
-pub(super) fn guarded_by(guard: Guard, state: ApiState) -> Router {
+fn assemble(routes: Vec<Route>, guard: Guard, state: ApiState) -> Router {
+    let is_open = guard.is_open();
     let mut router = Router::new();
-    for route in table() {
-        let mut methods = match route.kind {
+    for route in routes {
+        let methods = match route.kind {
             // Takes every method already, by the same means.
             Kind::NotServed => route.methods,
-            Kind::Probe | Kind::Guarded => route.methods.fallback(method_not_allowed),
+            Kind::Probe | Kind::Guarded | Kind::Metrics => {
+                route.methods.fallback(method_not_allowed)
+            }
         };
-        if route.kind != Kind::Probe {
-            methods = methods.layer(from_fn_with_state(guard.clone(), requests::guard));
-        }
+        let guard = match route.kind {
+            Kind::Probe => None,
+            Kind::Metrics => Some(guard.of_metrics()),
+            Kind::Guarded | Kind::NotServed => Some(guard.clone()),
+        };
+        let methods = match guard {
+            Some(guard) => methods.layer(from_fn_with_state(guard, requests::guard)),
+            None => methods,
+        };
         router = router.route(route.path, methods);
     }
-    requests::surround(router.fallback(not_found).with_state(state))
+    requests::surround(router.fallback(not_found).with_state(state), is_open)
+}
+
+/// The table and one guarded route more, behind this guard: for tests of what stands before routes.
+#[cfg(test)]
+pub(super) fn router_with(
+    path: &'static str,
+    methods: MethodRouter<ApiState>,
+    guard: Guard,
+    state: ApiState,
+) -> Router {
+    let mut routes = table();
+    routes.push(Route::of(path, Kind::Guarded, methods));
+    assemble(routes, guard, state)
 }
 
 impl Route {
@@ -186,16 +211,12 @@ async fn index() -> Response {
     response
 }
 
-async fn not_found(method: Method, uri: Uri) -> Refusal {
-    Refusal::not_found(
-        uri.path().to_owned(),
-        format!("{method} {} 404 Not Found", shown(&uri)),
-    )
+async fn not_found(method: Method, uri: Uri) -> Response {
+    Family::of(uri.path()).not_found(method.as_str(), uri.path(), &shown(&uri))
 }
 
-async fn method_not_allowed(method: Method, uri: Uri) -> Refusal {
-    let text = format!("405 Method {method} Not Allowed");
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, uri.path().to_owned(), text)
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    Family::of(uri.path()).method_not_allowed(method.as_str(), uri.path())
 }
 
 /// The target of a request without the credentials that its query may hold.
@@ -218,16 +239,24 @@ fn shown(uri: &Uri) -> String {
 mod tests {
     use super::*;
     use crate::api::testing::{Answer, Fixture};
+    use crate::api::{Basic, Credentials};
     use crate::secret::SecretSource;
     use axum::body::Body;
     use axum::http::{Request, header};
     use rstest::rstest;
 
     fn guarded(password: SecretSource) -> Fixture {
-        Fixture::with_credentials(Some(Credentials {
+        let basic = Basic {
             user: "backup".to_owned(),
             password,
-        }))
+        };
+        Fixture::with_access(Access {
+            operator: Credentials {
+                basic: Some(basic),
+                token: None,
+            },
+            ..Access::default()
+        })
     }
 
     /// `YmFja3VwOnMzY3JldA==` is `backup:s3cret`.
@@ -338,6 +367,31 @@ mod tests {
         );
         assert_eq!(answer.body, expected);
         assert_eq!(api.operations().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn unknown_routes_and_methods_of_v1_are_envelopes() {
+        let ok = || async { "ok" };
+        let guard = Guard::new(Access::default());
+        let api = Fixture::with_route("/api/v1/test", get(ok), guard);
+        for path in ["/api/v1/nothing?pass=x", "/api/v1/", "/api/v1/test/"] {
+            let answer = api.get(path).await;
+            let path = path.split('?').next().unwrap();
+            let expected = format!(
+                "{{\"error\":{{\"kind\":\"not_found\",\"message\":\"GET {path}: there is no such route\",\"hint\":\"GET /api/v1/openapi.json describes what there is\"}}}}"
+            );
+            assert_eq!((answer.status, &answer.body), (404, &expected));
+            assert_eq!(answer.header("content-type"), "application/json");
+        }
+        let answer = api.request("DELETE", "/api/v1/test", "").await;
+        assert_eq!((answer.status, answer.header("allow")), (405, "GET,HEAD"));
+        assert!(
+            answer.body.starts_with(
+                "{\"error\":{\"kind\":\"method_not_allowed\",\"message\":\"DELETE /api/v1/test: "
+            ),
+            "{}",
+            answer.body
+        );
     }
 
     #[tokio::test]

@@ -7,13 +7,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
+use axum::routing::MethodRouter;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{ApiState, Credentials, KeptList, Notices, routes};
+use super::requests::Guard;
+use super::{Access, ApiState, KeptList, Notices, routes};
 use crate::backup::{Backup, BackupKind, BackupName, NameTemplate, Origin, Place, Scope};
 use crate::catalog::{self, Catalog, Change, Decision};
 use crate::clickhouse::{self, Client};
@@ -47,24 +49,46 @@ impl Answer {
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
     }
+
+    /// Every value of a header, in order.
+    pub(super) fn headers(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// The names of all headers.
+    pub(super) fn header_names(&self) -> Vec<&str> {
+        self.headers.keys().map(|name| name.as_str()).collect()
+    }
 }
 
 impl Fixture {
     pub(super) fn new() -> Self {
-        Self::with_credentials(None)
+        Self::with_access(Access::default())
     }
 
-    pub(super) fn with_credentials(credentials: Option<Credentials>) -> Self {
-        Self::build(credentials, Schedules::new())
+    pub(super) fn with_access(access: Access) -> Self {
+        Self::built(|state| routes::router(state, access), Schedules::new())
     }
 
     /// With these schedules in use; no loop fires them.
     pub(super) fn with_schedules(schedules: impl IntoIterator<Item = Schedule>) -> Self {
         let named = schedules.into_iter().map(|one| (one.name.clone(), one));
-        Self::build(None, named.collect())
+        let access = Access::default();
+        Self::built(|state| routes::router(state, access), named.collect())
     }
 
-    fn build(credentials: Option<Credentials>, schedules: Schedules) -> Self {
+    /// With one guarded route more than there is.
+    pub(super) fn with_route(
+        path: &'static str,
+        methods: MethodRouter<ApiState>,
+        guard: Guard,
+    ) -> Self {
+        let router = |state| routes::router_with(path, methods, guard, state);
+        Self::built(router, Schedules::new())
+    }
+
+    fn built(router: impl FnOnce(ApiState) -> Router, schedules: Schedules) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let start: Timestamp = "2026-11-22T13:34:53Z".parse().unwrap();
         let settings = catalog::Settings {
@@ -85,7 +109,7 @@ impl Fixture {
             kept_list: KeptList::default(),
         };
         Self {
-            router: routes::router(state.clone(), credentials),
+            router: router(state.clone()),
             state,
             start,
             _dir: dir,

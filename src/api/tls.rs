@@ -1,5 +1,7 @@
 //! The certificate of the API: read at start, and again while we serve, so that a renewed one needs no restart.
 
+mod plain_http;
+
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Tls;
+
+pub(super) use plain_http::TlsOnly;
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);

@@ -72,7 +72,7 @@ pub const POLICY_KEYS: [&str; 7] = [
 ];
 
 /// Keys that exclude each other: a layer that sets one takes the place of the other in layers below.
-pub const ALTERNATIVES: [(&str, &str); 5] = [
+pub const ALTERNATIVES: [(&str, &str); 8] = [
     ("clickhouse.password", "clickhouse.password_file"),
     ("destination.disk", "destination.collection"),
     (
@@ -84,6 +84,9 @@ pub const ALTERNATIVES: [(&str, &str); 5] = [
         "destination.s3.secret_access_key_file",
     ),
     ("api.password", "api.password_file"),
+    ("api.token", "api.token_file"),
+    ("api.read_only.password", "api.read_only.password_file"),
+    ("api.read_only.token", "api.read_only.token_file"),
 ];
 
 const LATER: &str = "this version makes full backups only: increments by schedule come with a later version; leave the key out";

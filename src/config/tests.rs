@@ -1,5 +1,6 @@
 //! Tests of the whole way from sources to settings.
 
+mod access;
 mod bad_input;
 mod files;
 mod secrets;

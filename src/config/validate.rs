@@ -3,6 +3,7 @@
 //! A value that was refused is replaced by an empty one so that the walk goes on: with any error the
 //! whole is thrown away.
 
+mod api;
 mod destination;
 mod retention;
 mod schedules;

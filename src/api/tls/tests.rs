@@ -1,11 +1,13 @@
 use super::*;
 use crate::api::testing::Fixture;
-use crate::api::{Settings, build};
+use crate::api::{Access, ServeError, Settings, build};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use tokio::task::spawn_blocking;
+use std::sync::Mutex;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
+use tracing::subscriber::NoSubscriber;
 
 // Two self-signed certificates for localhost, made for these tests and used nowhere else.
 const CERTIFICATE: &str = include_str!("../../../tests/tls/localhost.crt");
@@ -43,33 +45,129 @@ fn ask(address: SocketAddr, trusted: &str) -> std::io::Result<String> {
     Ok(text)
 }
 
-#[tokio::test]
-async fn https_is_served_with_the_configured_certificate() {
-    let dir = tempfile::tempdir().unwrap();
+struct Serving {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), ServeError>>,
+    _api: Fixture,
+}
+
+fn serve(files: Tls) -> Serving {
     let api = Fixture::new();
     let settings = Settings {
         listen: "127.0.0.1:0".to_owned(),
-        credentials: None,
-        tls: Some(write(dir.path(), CERTIFICATE, KEY)),
+        access: Access::default(),
+        tls: Some(files),
         allow_parallel: false,
     };
     let bound = build(&settings).unwrap();
-    let address = bound.address();
-    let stop = CancellationToken::new();
+    let (address, stop) = (bound.address(), CancellationToken::new());
     let mut state = api.state.clone();
     state.stop = stop.clone();
-    let serving = tokio::spawn(bound.serve(state));
-    let answer = spawn_blocking(move || ask(address, CERTIFICATE))
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(answer.ends_with("{\"status\":\"OK\"}\n"), "{answer}");
-    let other = spawn_blocking(move || ask(address, RENEWED_CERTIFICATE))
-        .await
-        .unwrap();
-    assert!(other.is_err(), "the client trusts another certificate");
-    stop.cancel();
-    serving.await.unwrap().unwrap();
+    let serving = bound.serve(state);
+    Serving {
+        address,
+        stop,
+        task: tokio::spawn(serving),
+        _api: api,
+    }
+}
+
+impl Serving {
+    /// Whether a client that trusts exactly this certificate gets its answer.
+    async fn answers(&self, trusted: &'static str) -> bool {
+        let address = self.address;
+        let answer = spawn_blocking(move || ask(address, trusted)).await.unwrap();
+        answer.is_ok_and(|text| text.ends_with("{\"status\":\"OK\"}\n"))
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// What was logged by this thread while the value lives.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn https_is_served_with_the_configured_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = serve(write(dir.path(), CERTIFICATE, KEY));
+    assert!(serving.answers(CERTIFICATE).await);
+    let trusts_another = serving.answers(RENEWED_CERTIFICATE).await;
+    assert!(!trusts_another, "the client trusts another certificate");
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn http_on_the_https_port_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = serve(write(dir.path(), CERTIFICATE, KEY));
+    let address = serving.address;
+    for request in ["GET / HTTP/1.1\r\nhost: x\r\n\r\n", "POST /backup/create"] {
+        let speak = move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        };
+        let answer = spawn_blocking(speak).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+        let length = format!("Content-Length: {}\r\n", body.len());
+        assert!(head.contains(&length), "{head}");
+        assert_eq!(body, "this port speaks HTTPS: ask again with https://\n");
+    }
+    assert!(serving.answers(CERTIFICATE).await);
+    serving.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_is_served_without_a_restart_and_a_broken_one_is_logged() {
+    let log = Log::default();
+    let (dir, writer) = (tempfile::tempdir().unwrap(), log.clone());
+    let lines = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone());
+    let _logged = tracing::subscriber::set_default(lines.finish());
+    // With one subscriber alone, a test on another thread that logs first decides that nobody listens.
+    let _second = tracing::Dispatch::new(NoSubscriber::new());
+    let serving = serve(write(dir.path(), CERTIFICATE, KEY));
+    let look = || tokio::time::sleep(LOOK_INTERVAL + Duration::from_secs(1));
+    assert!(serving.answers(CERTIFICATE).await);
+    write(dir.path(), "half a certif", RENEWED_KEY);
+    look().await;
+    assert!(serving.answers(CERTIFICATE).await, "the old one goes on");
+    let text = log.text();
+    assert!(
+        text.contains("WARN") && text.contains("tls.crt holds no certificate"),
+        "{text}"
+    );
+    write(dir.path(), RENEWED_CERTIFICATE, RENEWED_KEY);
+    look().await;
+    assert!(serving.answers(RENEWED_CERTIFICATE).await);
+    assert!(!serving.answers(CERTIFICATE).await);
+    assert!(log.text().contains("the API serves a new certificate"));
+    serving.end().await;
 }
 
 #[tokio::test(start_paused = true)]

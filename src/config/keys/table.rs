@@ -110,20 +110,61 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "api.user",
         Text,
-        "The user that callers must name; needs a password.",
+        "The operator, who may do everything; needs a password.",
     )
     .was(&["API_USERNAME"]),
     Key::new(
         "api.password",
         Secret,
-        "The password that callers must give; better in a file.",
+        "The password of the operator; better in a file.",
     )
     .was(&["API_PASSWORD"]),
     Key::new(
         "api.password_file",
         Path,
-        "The file that holds the password that callers must give.",
+        "The file that holds the password of the operator.",
     ),
+    Key::new(
+        "api.token",
+        Secret,
+        "A bearer token that makes an operator, beside or instead of user and password; better in a file.",
+    ),
+    Key::new(
+        "api.token_file",
+        Path,
+        "The file that holds the token of the operator.",
+    ),
+    Key::new(
+        "api.read_only.user",
+        Text,
+        "A caller who may only look (GET and HEAD); needs a password.",
+    ),
+    Key::new(
+        "api.read_only.password",
+        Secret,
+        "The password of the read-only caller; better in a file.",
+    ),
+    Key::new(
+        "api.read_only.password_file",
+        Path,
+        "The file that holds the password of the read-only caller.",
+    ),
+    Key::new(
+        "api.read_only.token",
+        Secret,
+        "A bearer token of a read-only caller; better in a file.",
+    ),
+    Key::new(
+        "api.read_only.token_file",
+        Path,
+        "The file that holds the token of the read-only caller.",
+    ),
+    Key::new(
+        "api.open_metrics",
+        Flag,
+        "Whether a scrape of /metrics needs no credentials.",
+    )
+    .or("false"),
     Key::new(
         "api.allow_parallel",
         Flag,

@@ -142,11 +142,15 @@ fn what_has_no_default_is_commented_out_with_an_example_of_its_kind() {
         "destination.s3.access_key_id",
         "destination.s3.secret_access_key",
         "api.password",
+        "api.token",
+        "api.read_only.password",
+        "api.read_only.token",
     ];
     let full = config(&shipped(|path| !exclusive.contains(&path)));
-    assert!(
-        full.destination.view.is_some() && full.api.credentials.is_some() && full.api.tls.is_some()
-    );
+    assert!(full.destination.view.is_some() && full.api.tls.is_some());
+    for role in [&full.api.access.operator, &full.api.access.read_only] {
+        assert!(role.basic.is_some() && role.token.is_some());
+    }
     assert!(full.retention.manual.is_some() && full.retention.schedules.len() == 1);
 }
 

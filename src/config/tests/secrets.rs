@@ -38,7 +38,7 @@ fn an_empty_password_is_none() {
 }
 
 /// Ways in which a secret can stand in a file that is wrong, in or beside its own key.
-const WRONG: [&str; 12] = [
+const WRONG: [&str; 14] = [
     "[clickhouse]\npassword = SECRET\nuser = 5\n",
     "[clickhouse]\npassword = 00712SECRET\n",
     "[clickhouse]\npassword = \"SECRET\nurl = 5\n",
@@ -51,15 +51,20 @@ const WRONG: [&str; 12] = [
     "[destination]\nurl = \"s3://key:SECRET@bucket\"\n",
     "[destination]\ns3.secret_access_key = \"SECRET\"\ns3.endpoint = \"https://SECRET@host\"\n",
     "[api]\npassword = \"SECRET\"\nlisten = 5\nclickhouse = \"SECRET\"\n",
+    "[api]\ntoken = \"SECRET\"\nread_only.token = \"SECRET\"\nlisten = 5\n",
+    "[api]\ntoken = \"SECRET SECRET\"\nread_only.password = \"SECRET\"\n",
 ];
 
 /// Secret variables, and what can be wrong beside them.
-const SECRET_VARIABLES: [&str; 5] = [
+const SECRET_VARIABLES: [&str; 8] = [
     "BACKUPD_CLICKHOUSE__PASSWORD",
     "BACKUPD_API__PASSWORD",
     "BACKUPD_DESTINATION__S3__SECRET_ACCESS_KEY",
     "CLICKHOUSE_PASSWORD",
     "API_PASSWORD",
+    "BACKUPD_API__TOKEN",
+    "BACKUPD_API__READ_ONLY__PASSWORD",
+    "BACKUPD_API__READ_ONLY__TOKEN",
 ];
 
 proptest! {
@@ -91,7 +96,7 @@ proptest! {
             ("BACKUPD_DESTINATION__S3__SECRET_ACCESS_KEY", &secret),
         ]);
         let loaded = given.load().unwrap();
-        let password = loaded.config.api.credentials.as_ref().unwrap().password.read().unwrap();
+        let password = loaded.config.api.access.operator.basic.as_ref().unwrap().password.read().unwrap();
         prop_assert_eq!(password.expose_secret(), &secret);
         for text in [show(&loaded), format!("{loaded:?}"), loaded.config.warnings.join("\n")] {
             prop_assert!(!text.contains(&secret), "{}", text);

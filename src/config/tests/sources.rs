@@ -209,7 +209,11 @@ fn every_old_variable_is_taken() {
     );
     assert_eq!(config.retention.global.unwrap().keep_last, Some(7));
     assert_eq!(config.api.listen, "0.0.0.0:7171");
-    assert_eq!(config.api.credentials.unwrap().password, "12345".into());
+    let operator = config.api.access.operator.basic.unwrap();
+    assert_eq!(
+        (operator.user.as_str(), operator.password),
+        ("ops", "12345".into())
+    );
     assert_eq!(
         config.api.tls.unwrap().certificate_file.to_str(),
         Some("/nowhere/c.pem")

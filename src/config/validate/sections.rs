@@ -1,4 +1,4 @@
-//! `[clickhouse]`, `[state]`, `[api]` and `[log]`.
+//! `[clickhouse]`, `[state]` and `[log]`.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::Check;
 use crate::config::address;
 use crate::config::error::quote;
 use crate::config::{LogFormat, LogSettings};
-use crate::{api, catalog, clickhouse, worker};
+use crate::{catalog, clickhouse, worker};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -71,108 +71,6 @@ impl Check<'_> {
     pub(super) fn catalog(&mut self) -> catalog::Settings {
         catalog::Settings {
             dir: self.path("state.dir").unwrap_or_default(),
-        }
-    }
-
-    pub(super) fn api(&mut self) -> api::Settings {
-        let settings = api::Settings {
-            listen: self.listen().unwrap_or_default(),
-            credentials: self.credentials(),
-            tls: self.tls(),
-            allow_parallel: self.flag("api.allow_parallel"),
-        };
-        if settings.credentials.is_none()
-            && !address::is_loopback(&settings.listen)
-            && !settings.listen.is_empty()
-        {
-            let listen = &settings.listen;
-            self.warn(format!("api: whoever reaches {listen} may make backups, restore (with rm, after dropping tables) and end operations; set api.user and api.password_file"));
-        }
-        settings
-    }
-
-    fn listen(&mut self) -> Option<String> {
-        let text = self.text("api.listen")?;
-        let listen = address::listen(&text);
-        if listen.is_none() {
-            let problem = format!("{} is no host and port", quote(&text));
-            self.refuse(
-                "api.listen",
-                problem,
-                "write 127.0.0.1:7171, localhost:7171, [::]:7171 or :7171",
-            );
-        }
-        listen
-    }
-
-    fn credentials(&mut self) -> Option<api::Credentials> {
-        let user_given = self.is_given("api.user");
-        let password_given = self.is_given("api.password") || self.is_given("api.password_file");
-        let errors = self.errors.len();
-        let user = self.text("api.user");
-        let password = self.secret("api.password");
-        match (user, password) {
-            (Some(user), Some(password)) => return Some(api::Credentials { user, password }),
-            _ if self.errors.len() > errors => {}
-            (Some(_), None) if !password_given => {
-                self.refuse(
-                    "api.user",
-                    "a user without a password protects nothing",
-                    "add api.password_file or api.password",
-                );
-            }
-            (Some(_), None) => self.missing(
-                "api.password",
-                "the password is empty, which protects nothing",
-                "give one, or leave api.user out, too",
-            ),
-            (None, _) if password_given && !user_given => {
-                let path = if self.is_given("api.password") {
-                    "api.password"
-                } else {
-                    "api.password_file"
-                };
-                self.refuse(path, "a password without a user", "add api.user");
-            }
-            (None, _) => {}
-        }
-        None
-    }
-
-    fn tls(&mut self) -> Option<api::Tls> {
-        let (certificate, key) = ("api.tls.certificate_file", "api.tls.private_key_file");
-        match (self.path(certificate), self.path(key)) {
-            (Some(certificate_file), Some(private_key_file)) => {
-                for (path, file) in [(certificate, &certificate_file), (key, &private_key_file)] {
-                    if !file.is_file() {
-                        let file = file.display();
-                        self.warn(format!(
-                            "{path}: there is no file {file} (the daemon does not start without it)"
-                        ));
-                    }
-                }
-                Some(api::Tls {
-                    certificate_file,
-                    private_key_file,
-                })
-            }
-            (Some(_), None) if !self.is_given(key) => {
-                self.refuse(
-                    certificate,
-                    "a certificate without its key",
-                    format!("add {key}"),
-                );
-                None
-            }
-            (None, Some(_)) if !self.is_given(certificate) => {
-                self.refuse(
-                    key,
-                    "a key without its certificate",
-                    format!("add {certificate}"),
-                );
-                None
-            }
-            _ => None,
         }
     }
 
