@@ -431,7 +431,9 @@ async fn a_wait_can_be_left_and_ended() {
         .to_owned();
     let cancelled = said(url, &["cancel", &id[..4]]).replace(&id[..4], "ID");
     let again = said(url, &["cancel", &id]);
-    let shown = said(url, &["operation", "show", &id[..8]]).replace(&id[..8], "ID");
+    let shown = said(url, &["operation", "show", &id[..8]])
+        .replace(&id, "UUID")
+        .replace(&id[..8], "ID");
     shows!(
         "waits",
         busy + &left + &cancelled + &again + &shown.lines().take(5).collect::<Vec<_>>().join("\n")
