@@ -1,41 +1,59 @@
-//! The commands that work on the configuration: `server`, `config`, `schedule next`.
+//! The command line: what can be asked for, and who does it.
+//!
+//! `server`, `config` and `schedule next` read the configuration (`local`); everything else is a
+//! client of the API like any other and knows no more than an answer says.
+
+mod backup;
+mod client;
+mod connection;
+mod health;
+mod local;
+mod operation;
+mod output;
+mod pages;
+mod problem;
+mod progress;
+mod restore;
+mod schedule;
+mod status;
+mod table;
+#[cfg(test)]
+mod testing;
+mod text;
+mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
-use clickhouse_backupd::backup::SlotNaming;
-use clickhouse_backupd::clock::Clock;
-use clickhouse_backupd::config::{self, ConfigErrors, Loaded, LogFormat, LogSettings, Source};
-use clickhouse_backupd::daemon::{Daemon, Options};
-use clickhouse_backupd::operation::Schedule;
-use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clickhouse_backupd::config::Source;
 
-/// Exit code for a configuration that is not valid (`EX_USAGE` of sysexits): a supervisor can tell it
-/// from a failed start.
-const EXIT_CONFIG: u8 = 64;
-/// How long threads in the file system may take at the end.
-const THREADS_LIMIT: Duration = Duration::from_secs(2);
-/// Slots that `schedule next` prints at most.
-const NEXT_MAX: u16 = 1_000;
+use client::Client;
+use connection::Connection;
+use output::Output;
+use problem::Problem;
 
-/// The backup daemon for ClickHouse.
+/// The backup daemon for ClickHouse, and the commands that talk to it.
 #[derive(Debug, Parser)]
 #[command(
     name = "clickhouse-backupd",
     version,
-    about,
-    arg_required_else_help = false
+    about = "Backs up ClickHouse on schedule: the daemon, and the commands that ask it",
+    long_about = None,
+    arg_required_else_help = false,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage, 3 the daemon cannot be reached, 64 the configuration is not valid, 130 interrupted."
 )]
 pub struct Arguments {
-    /// The configuration file (default: `BACKUPD_CONFIG`, else /etc/clickhouse-backupd/config.toml).
+    /// The configuration file, for `server`, `config` and `schedule next`.
+    ///
+    /// Default: what `BACKUPD_CONFIG` names, else /etc/clickhouse-backupd/config.toml.
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -46,223 +64,137 @@ enum Command {
     Server,
     /// Look at the configuration.
     #[command(subcommand)]
-    Config(ConfigCommand),
-    /// Look at the schedules.
+    Config(local::ConfigCommand),
+    /// Show everything at a glance: what runs, what comes, what is wrong.
+    Status(status::Arguments),
+    /// Make, list and show backups.
     #[command(subcommand)]
-    Schedule(ScheduleCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Say whether the configuration is valid, and everything that is wrong with it.
-    Check,
-    /// Print every value that is in effect and where it came from; secrets are not printed.
-    Show,
-}
-
-#[derive(Debug, Subcommand)]
-enum ScheduleCommand {
-    /// Print the coming slots and the names their backups will have.
-    Next {
-        /// How many of each schedule.
-        #[arg(short = 'n', long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(NEXT_MAX)))]
-        count: u16,
-        /// Only this schedule.
-        schedule: Option<String>,
-    },
+    Backup(backup::Command),
+    /// Restore a backup: says what it will do before it does it.
+    Restore(restore::Arguments),
+    /// Look at operations: everything that was asked for, and what came of it.
+    #[command(subcommand)]
+    Operation(operation::Command),
+    /// End an operation that has not ended.
+    Cancel(operation::Cancel),
+    /// Look at schedules, run and pause them.
+    #[command(subcommand)]
+    Schedule(schedule::Command),
+    /// Say whether the daemon lives, for the health check of a container.
+    Health(health::Arguments),
+    /// Print the OpenAPI document of the API.
+    Openapi,
+    /// Print a completion script for a shell.
+    Completions(pages::Completions),
+    /// Print the manual page, or write one for every command.
+    Man(pages::Man),
 }
 
 /// Runs a command.
 ///
 /// # Errors
-/// When it failed; a configuration that is not valid is an exit code instead, told already.
+/// When it failed; what was told already is an exit code instead.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let source = Source::from_process(arguments.config);
-    let command = arguments.command.unwrap_or(Command::Server);
-    if matches!(command, Command::Server) {
-        return serve(source);
-    }
-    let loaded = match config::load(&source, Clock::System.now()) {
-        Ok(loaded) => loaded,
-        Err(errors) => return Ok(refused(&source, &errors)),
-    };
-    match command {
-        Command::Server => {}
-        Command::Config(ConfigCommand::Check) => check(&source, &loaded),
-        Command::Config(ConfigCommand::Show) => print!("{}", config::show(&loaded)),
-        Command::Schedule(ScheduleCommand::Next { count, schedule }) => {
-            let now = Clock::System.now();
-            return Ok(next(&loaded, usize::from(count), schedule.as_deref(), now));
+    let Arguments {
+        config,
+        connection,
+        command,
+    } = arguments;
+    let command = command.unwrap_or(Command::Server);
+    if !command.asks_the_daemon() {
+        if connection.json {
+            let mut arguments = Arguments::command();
+            arguments
+                .error(
+                    ErrorKind::ArgumentConflict,
+                    "--json is for the commands that ask the daemon",
+                )
+                .exit();
         }
+        return here(command, Source::from_process(config));
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn refused(source: &Source, errors: &ConfigErrors) -> ExitCode {
-    eprintln!("{errors}");
-    let mistakes = counted(errors.0.len(), "mistake");
-    eprintln!("{}: not valid, {mistakes}", place(source));
-    ExitCode::from(EXIT_CONFIG)
-}
-
-fn serve(source: Source) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let code = runtime.block_on(async {
-        // Before anything else: a signal that nobody listens for ends the process.
-        let stop = stop_signal()?;
-        let hangups = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
-        let loaded = match config::load(&source, Clock::System.now()) {
-            Ok(loaded) => loaded,
-            Err(errors) => return Ok(refused(&source, &errors)),
-        };
-        start_log(&loaded.config.log)?;
-        let options = Options {
-            clock: Clock::System,
-            reload: Some((source, hangups)),
-            with_timer: true,
-        };
-        Daemon::build(loaded.config, options)?.run(stop).await;
-        Ok(ExitCode::SUCCESS)
-    });
-    // A thread that hangs in the file system must not keep the process.
-    runtime.shutdown_timeout(THREADS_LIMIT);
-    code
-}
-
-/// Cancelled by the first SIGTERM or SIGINT; the second one ends the process at once.
-fn stop_signal() -> anyhow::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let stop = CancellationToken::new();
-    let cancelled = stop.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if cancelled.is_cancelled() {
-                std::process::exit(1);
-            }
-            tracing::info!("asked to end");
-            cancelled.cancel();
-        }
-    });
-    Ok(stop)
-}
-
-fn start_log(settings: &LogSettings) -> anyhow::Result<()> {
-    // Of the libraries only what goes wrong matters. A directive means every target that begins with
-    // it, so one for the crate `clickhouse` would mean this program too.
-    let directives = format!("warn,clickhouse_backupd={}", settings.level);
-    let filter = EnvFilter::try_new(directives).context("reading log.level")?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false);
-    let json = match settings.format {
-        LogFormat::Json => true,
-        LogFormat::Pretty => false,
-        LogFormat::Auto => !std::io::IsTerminal::is_terminal(&std::io::stdout()),
-    };
-    if json {
-        lines.json().flatten_event(true).init();
-    } else {
-        lines.with_ansi(colours()).init();
+    let output = Output::of_process(connection.json);
+    let done = runtime.block_on(there(command, &connection, &output));
+    // A look-up of a host name that hangs must not keep the process.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => Ok(code),
+        Err(problem) => Ok(output.problem(&problem)),
     }
-    Ok(())
 }
 
-/// Colours on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
-fn colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        && std::io::IsTerminal::is_terminal(&std::io::stdout())
-}
-
-fn check(source: &Source, loaded: &Loaded) {
-    for warning in loaded
-        .config
-        .warnings
-        .iter()
-        .chain(&loaded.config.not_yet())
-    {
-        println!("warning: {warning}");
-    }
-    let schedules = counted(loaded.config.schedules.len(), "schedule");
-    println!("{}: valid, {schedules}", place(source));
-}
-
-/// What was read, for the line that says what came of it.
-fn place(source: &Source) -> String {
-    source.file.as_ref().map_or_else(
-        || "the environment".to_owned(),
-        |file| file.display().to_string(),
-    )
-}
-
-fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
-}
-
-fn next(loaded: &Loaded, count: usize, only: Option<&str>, now: Timestamp) -> ExitCode {
-    let chosen: Vec<&Schedule> = loaded
-        .config
-        .schedules
-        .values()
-        .filter(|schedule| only.is_none_or(|name| schedule.name.as_str() == name))
-        .collect();
-    if chosen.is_empty() {
-        let known: Vec<&str> = loaded
-            .config
-            .schedules
-            .keys()
-            .map(|name| name.as_str())
-            .collect();
-        match only {
-            Some(name) => eprintln!(
-                "there is no schedule {name}; there are: {}",
-                known.join(", ")
-            ),
-            None => eprintln!(
-                "there is no schedule; add [schedules.daily] with a cron to the configuration"
-            ),
-        }
-        return ExitCode::FAILURE;
-    }
-    for schedule in chosen {
-        println!(
-            "{}  {} ({})",
-            schedule.name,
-            schedule.calendar.expression(),
-            schedule.calendar.zone_name()
-        );
-        let mut previous = schedule.calendar.previous_before(now).unwrap_or(now);
-        for slot in schedule.calendar.slots_after(now).take(count) {
-            println!("  {}", line(schedule, slot, previous));
-            previous = slot;
+impl Command {
+    /// Whether the daemon is asked; the others work where they are.
+    fn asks_the_daemon(&self) -> bool {
+        match self {
+            Self::Server
+            | Self::Config(_)
+            | Self::Openapi
+            | Self::Completions(_)
+            | Self::Man(_) => false,
+            Self::Schedule(command) => !matches!(command, schedule::Command::Next(_)),
+            Self::Status(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
+            | Self::Operation(_)
+            | Self::Cancel(_)
+            | Self::Health(_) => true,
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn line(schedule: &Schedule, slot: Timestamp, previous: Timestamp) -> String {
-    let zone = schedule.calendar.zone();
-    let local = slot
-        .to_zoned(zone.clone())
-        .strftime("%a %Y-%m-%d %H:%M:%S %:z")
-        .to_string();
-    let naming = SlotNaming {
-        schedule: schedule.name.as_str(),
-        kind: schedule.kind.as_str(),
-        slot,
-        previous,
-        zone,
-    };
-    match schedule.template.render(naming) {
-        Ok(name) => format!("{local}   {slot}   {name}"),
-        Err(error) => format!("{local}   {slot}   {error}"),
+/// What needs no daemon.
+fn here(command: Command, source: Source) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Config(command) => local::configuration(&source, &command),
+        Command::Schedule(schedule::Command::Next(next)) => local::coming_slots(&source, &next),
+        Command::Openapi => pages::openapi(),
+        Command::Completions(completions) => pages::completions(&completions, Arguments::command()),
+        Command::Man(man) => pages::man(&man, Arguments::command()),
+        _ => local::serve(source),
+    }
+}
+
+/// What the daemon is asked for.
+async fn there(
+    command: Command,
+    connection: &Connection,
+    output: &Output,
+) -> Result<ExitCode, Problem> {
+    if let Command::Health(arguments) = &command {
+        return health::run(arguments, connection, output).await;
+    }
+    let client = Client::new(connection, client::ANSWER_LIMIT)?;
+    match command {
+        Command::Status(arguments) => status::run(&arguments, &client, output).await,
+        Command::Backup(command) => backup::run(command, &client, output).await,
+        Command::Restore(arguments) => restore::run(&arguments, &client, output).await,
+        Command::Operation(command) => operation::run(command, &client, output).await,
+        Command::Cancel(arguments) => operation::cancel(&arguments, &client, output).await,
+        Command::Schedule(command) => schedule::run(command, &client, output).await,
+        // The others are done here; see `asks_the_daemon`.
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn secrets_are_not_in_the_help() {
+        let mut command = Arguments::command();
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("--token-file"), "{help}");
+        assert!(!help.contains("--password"), "{help}");
     }
 }

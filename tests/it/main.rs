@@ -10,6 +10,8 @@ mod support;
 
 mod adoption;
 mod bad_input;
+mod cli;
+mod cli_strange;
 mod control;
 mod faults;
 mod mission;

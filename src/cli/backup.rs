@@ -1,0 +1,329 @@
+//! `backup create|list|show`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use clickhouse_backupd::api::v1::backup::{Backup, BackupDetails, BackupKind, Contents, Table};
+use clickhouse_backupd::api::v1::operation::{BackupRequest, OperationRequest, Trigger};
+use clickhouse_backupd::api::v1::page::Page;
+
+use super::client::{Answer, Client, LIST_MAX_ROWS};
+use super::operation::more;
+use super::output::Output;
+use super::problem::Problem;
+use super::table::{self, Cell, Column, maybe};
+use super::text::{self, BOLD, DIM, Look, YELLOW, styled};
+use super::wait::{self, Waiting};
+
+/// What can be done with backups.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a backup, of everything if nothing is named, and wait for its end.
+    Create(Create),
+    /// List backups, newest first.
+    List(List),
+    /// Show one: what it holds, what it lacks, and the statement that restores it without us.
+    Show(Show),
+}
+
+/// Options of `backup create`.
+#[derive(Debug, clap::Args)]
+pub struct Create {
+    /// Its name; without one, the time.
+    name: Option<String>,
+    /// Only this database, with `*` and `?`; can be given again.
+    #[arg(long = "database", value_name = "DB", conflicts_with = "tables")]
+    databases: Vec<String>,
+    /// Only this table, as `database.table` with `*` and `?`; can be given again.
+    #[arg(long = "table", value_name = "DB.TABLE")]
+    tables: Vec<String>,
+    /// Leave this table out; can be given again.
+    #[arg(long, value_name = "DB.TABLE")]
+    exclude: Vec<String>,
+    /// Build on this backup: only what changed since is written.
+    #[arg(long, value_name = "NAME")]
+    base: Option<String>,
+    /// Definitions only, no rows.
+    #[arg(long)]
+    schema_only: bool,
+    /// Also users, roles, settings profiles, row policies and quotas.
+    #[arg(long)]
+    access: bool,
+    /// Also SQL functions.
+    #[arg(long)]
+    functions: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Options of `backup list`.
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// Only those of this schedule.
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<String>,
+    /// How many.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=LIST_MAX_ROWS as i64))]
+    count: u32,
+    /// All of them.
+    #[arg(long, conflicts_with = "count")]
+    all: bool,
+}
+
+/// Options of `backup show`.
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// Its name.
+    name: String,
+    /// Every table in it.
+    #[arg(long)]
+    tables: bool,
+}
+
+/// Makes, lists or shows.
+///
+/// # Errors
+/// When the daemon does not answer with what was asked for, or the backup failed.
+pub async fn run(command: Command, client: &Client, output: &Output) -> Result<ExitCode, Problem> {
+    match command {
+        Command::Create(create) => {
+            let waiting = create.waiting;
+            let request = OperationRequest::Backup(create.into());
+            let begun = client.post(&["api", "v1", "operations"], &request).await?;
+            return wait::to_success(begun, waiting, client, output).await;
+        }
+        Command::List(arguments) => {
+            let filter: Vec<(&str, String)> = arguments
+                .schedule
+                .map(|name| ("schedule", name))
+                .into_iter()
+                .collect();
+            let rows = if arguments.all {
+                LIST_MAX_ROWS
+            } else {
+                arguments.count as usize
+            };
+            let path = ["api", "v1", "backups"];
+            let found: Answer<Page<Backup>> = client.list(&path, &filter, rows).await?;
+            output.answer(&found.text, || list(&found.value, &output.look()))?;
+        }
+        Command::Show(arguments) => {
+            let found = details(&arguments.name, client).await?;
+            output.answer(&found.text, || {
+                show(&found.value, arguments.tables, &output.look())
+            })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A backup with what it holds.
+///
+/// # Errors
+/// When there is none of that name.
+pub async fn details(name: &str, client: &Client) -> Result<Answer<BackupDetails>, Problem> {
+    client.get(&["api", "v1", "backups", name], &[]).await
+}
+
+impl From<Create> for BackupRequest {
+    fn from(create: Create) -> Self {
+        Self {
+            backup: create.name,
+            databases: create.databases,
+            tables: create.tables,
+            exclude_tables: create.exclude,
+            base: create.base,
+            access: create.access,
+            functions: create.functions,
+            structure_only: create.schema_only,
+        }
+    }
+}
+
+fn list(page: &Page<Backup>, look: &Look) -> String {
+    const COLUMNS: [Column; 6] = [
+        Column::name("NAME"),
+        Column::words("MADE"),
+        Column::number("SIZE"),
+        Column::number("WRITTEN"),
+        Column::number("TABLES"),
+        Column::name("BY"),
+    ];
+    if page.items.is_empty() {
+        return "no backups\n".to_owned();
+    }
+    let row = |backup: &Backup| {
+        vec![
+            Cell::from(&backup.name),
+            Cell::from(look.time(backup.created_at)),
+            Cell::from(text::bytes(backup.bytes)),
+            Cell::from(text::bytes(backup.bytes_written)),
+            maybe(backup.tables, text::count),
+            Cell::from(backup.schedule.as_deref().unwrap_or("client")),
+        ]
+    };
+    let rows = page.items.iter().map(row).collect();
+    table::render(&COLUMNS, rows, look.width) + &more(page.next.is_some(), page.items.len())
+}
+
+fn show(details: &BackupDetails, with_tables: bool, look: &Look) -> String {
+    let mut out = table::facts(&facts(&details.backup, look));
+    match &details.contents {
+        Some(contents) => {
+            out += "\n";
+            out += &databases(contents, look);
+            if with_tables {
+                out += "\n";
+                out += &tables(&contents.tables, look);
+            }
+            out += &not_covered(contents, look);
+        }
+        None => out += "\nWhat it holds was not written down.\n",
+    }
+    let statement = text::clean(&details.restore_statement);
+    out += &format!(
+        "\n{BOLD}Without this daemon{BOLD:#} it is restored by ClickHouse alone, with this statement:\n{statement};\n"
+    );
+    out
+}
+
+fn facts(backup: &Backup, look: &Look) -> Vec<(&'static str, String)> {
+    let by = match (backup.origin, &backup.schedule, backup.slot) {
+        (Trigger::Schedule, Some(schedule), Some(slot)) => {
+            format!(
+                "schedule {}, slot {}",
+                text::clean(schedule),
+                look.time(slot)
+            )
+        }
+        (Trigger::Schedule, ..) => "a schedule".to_owned(),
+        (Trigger::Client, ..) => "a client".to_owned(),
+    };
+    let files = text::counted(backup.files, "file");
+    let kind = match (backup.kind, &backup.base) {
+        (BackupKind::Incremental, Some(base)) => {
+            format!("incremental, built on {}", text::clean(base))
+        }
+        (BackupKind::Incremental, None) => "incremental".to_owned(),
+        (BackupKind::Full, _) => "full".to_owned(),
+    };
+    let mut facts = vec![("backup", styled(BOLD, &text::clean(&backup.name)))];
+    if backup.asked_name != backup.name {
+        let asked = text::clean(&backup.asked_name);
+        facts.push(("asked for", format!("{asked}: that name was blocked")));
+    }
+    facts.extend([
+        ("made", format!("{} by {by}", look.time(backup.created_at))),
+        ("kind", kind),
+        ("size", format!("{} in {files}", text::bytes(backup.bytes))),
+        ("written", text::bytes(backup.bytes_written)),
+    ]);
+    if !backup.dependents.is_empty() {
+        let dependents: Vec<String> = backup
+            .dependents
+            .iter()
+            .map(|name| text::clean(name))
+            .collect();
+        facts.push(("needed by", text::some(&dependents, 5)));
+    }
+    facts.push(("operation", backup.operation.to_string()));
+    facts
+}
+
+fn databases(contents: &Contents, look: &Look) -> String {
+    const COLUMNS: [Column; 4] = [
+        Column::name("DATABASE"),
+        Column::number("TABLES"),
+        Column::number("ROWS"),
+        Column::number("BYTES"),
+    ];
+    let whole = contents
+        .databases
+        .iter()
+        .map(|name| (name.as_str(), Vec::new()));
+    let mut found: BTreeMap<&str, Vec<&Table>> = whole.collect();
+    for table in &contents.tables {
+        found.entry(&table.database).or_default().push(table);
+    }
+    let row = |(name, tables): (&str, Vec<&Table>)| {
+        vec![
+            Cell::from(name),
+            Cell::from(text::count(tables.len() as u64)),
+            maybe(sum(tables.iter().map(|table| table.rows)), text::count),
+            maybe(sum(tables.iter().map(|table| table.bytes)), text::bytes),
+        ]
+    };
+    table::render(&COLUMNS, found.into_iter().map(row).collect(), look.width)
+}
+
+/// The sum of what is known; nothing where nothing is.
+pub fn sum(numbers: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    numbers.flatten().reduce(u64::saturating_add)
+}
+
+fn tables(tables: &[Table], look: &Look) -> String {
+    const COLUMNS: [Column; 4] = [
+        Column::name("TABLE"),
+        Column::name("ENGINE"),
+        Column::number("ROWS"),
+        Column::number("BYTES"),
+    ];
+    let row = |table: &Table| {
+        vec![
+            Cell::from(format!("{}.{}", table.database, table.name)),
+            Cell::from(&table.engine),
+            maybe(table.rows, text::count),
+            maybe(table.bytes, text::bytes),
+        ]
+    };
+    table::render(&COLUMNS, tables.iter().map(row).collect(), look.width)
+}
+
+fn not_covered(contents: &Contents, look: &Look) -> String {
+    if contents.not_covered.is_empty() {
+        return String::new();
+    }
+    let line = |left_out: &clickhouse_backupd::api::v1::backup::NotCovered| {
+        let what = text::middle(
+            &text::clean(&left_out.what),
+            look.width.unwrap_or(usize::MAX),
+        );
+        format!("  {what}: {}\n", text::clean(&left_out.reason))
+    };
+    let lines: String = contents.not_covered.iter().map(line).collect();
+    let count = contents.not_covered.len();
+    format!("\n{YELLOW}not in it{YELLOW:#} {DIM}({count}){DIM:#}:\n{lines}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::{self, look, plain};
+
+    #[test]
+    fn backups_fit_a_terminal() {
+        let mut long = testing::backup("before-the-great-migration-of-orders-2");
+        long.schedule = None;
+        long.tables = None;
+        let page = Page {
+            items: vec![testing::backup("2026-11-22"), long],
+            next: None,
+        };
+        let text = plain(&list(&page, &look()));
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_backup_is_shown_with_what_it_holds_and_lacks() {
+        let mut details = testing::details();
+        insta::assert_snapshot!(plain(&show(&details, true, &look())));
+        details.contents = None;
+        details.backup.asked_name = "2026-11-22-asked".to_owned();
+        insta::assert_snapshot!(plain(&show(&details, false, &look())));
+    }
+}

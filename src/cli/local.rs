@@ -1,0 +1,243 @@
+//! The commands that read the configuration: `server`, `config`, `schedule next`.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstream::ColorChoice;
+use anyhow::Context as _;
+use clap::Subcommand;
+use clickhouse_backupd::backup::SlotNaming;
+use clickhouse_backupd::clock::Clock;
+use clickhouse_backupd::config::{self, ConfigErrors, Loaded, LogFormat, LogSettings, Source};
+use clickhouse_backupd::daemon::{Daemon, Options};
+use clickhouse_backupd::operation::Schedule;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::output::print;
+use super::schedule::Next;
+
+/// Exit code for a configuration that is not valid (`EX_USAGE` of sysexits): a supervisor can tell it
+/// from a failed start.
+const EXIT_CONFIG: u8 = 64;
+/// How long threads in the file system may take at the end.
+const THREADS_LIMIT: Duration = Duration::from_secs(2);
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration is valid, and everything that is wrong with it.
+    Check,
+    /// Print every value that is in effect and where it came from; secrets are not printed.
+    Show,
+}
+
+/// Looks at the configuration.
+///
+/// # Errors
+/// When its answer cannot be printed.
+pub fn configuration(source: &Source, command: &ConfigCommand) -> anyhow::Result<ExitCode> {
+    let loaded = match config::load(source, Clock::System.now()) {
+        Ok(loaded) => loaded,
+        Err(errors) => return Ok(refused(source, &errors)),
+    };
+    print(&match command {
+        ConfigCommand::Check => check(source, &loaded),
+        ConfigCommand::Show => config::show(&loaded),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the coming slots.
+///
+/// # Errors
+/// When they cannot be printed.
+pub fn coming_slots(source: &Source, next: &Next) -> anyhow::Result<ExitCode> {
+    let now = Clock::System.now();
+    match config::load(source, now) {
+        Ok(loaded) => slots(
+            &loaded,
+            usize::from(next.count),
+            next.schedule.as_deref(),
+            now,
+        ),
+        Err(errors) => Ok(refused(source, &errors)),
+    }
+}
+
+fn refused(source: &Source, errors: &ConfigErrors) -> ExitCode {
+    eprintln!("{errors}");
+    let mistakes = counted(errors.0.len(), "mistake");
+    eprintln!("{}: not valid, {mistakes}", place(source));
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// Runs the daemon until it is asked to end.
+///
+/// # Errors
+/// When it cannot start.
+pub fn serve(source: Source) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let code = runtime.block_on(async {
+        // Before anything else: a signal that nobody listens for ends the process.
+        let stop = stop_signal()?;
+        let hangups = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+        let loaded = match config::load(&source, Clock::System.now()) {
+            Ok(loaded) => loaded,
+            Err(errors) => return Ok(refused(&source, &errors)),
+        };
+        start_log(&loaded.config.log)?;
+        let options = Options {
+            clock: Clock::System,
+            reload: Some((source, hangups)),
+            with_timer: true,
+        };
+        Daemon::build(loaded.config, options)?.run(stop).await;
+        Ok(ExitCode::SUCCESS)
+    });
+    // A thread that hangs in the file system must not keep the process.
+    runtime.shutdown_timeout(THREADS_LIMIT);
+    code
+}
+
+/// Cancelled by the first SIGTERM or SIGINT; the second one ends the process at once.
+fn stop_signal() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if cancelled.is_cancelled() {
+                std::process::exit(1);
+            }
+            tracing::info!("asked to end");
+            cancelled.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+fn start_log(settings: &LogSettings) -> anyhow::Result<()> {
+    // Of the libraries only what goes wrong matters. A directive means every target that begins with
+    // it, so one for the crate `clickhouse` would mean this program too.
+    let directives = format!("warn,clickhouse_backupd={}", settings.level);
+    let filter = EnvFilter::try_new(directives).context("reading log.level")?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false);
+    let json = match settings.format {
+        LogFormat::Json => true,
+        LogFormat::Pretty => false,
+        LogFormat::Auto => !std::io::stdout().is_terminal(),
+    };
+    if json {
+        lines.json().flatten_event(true).init();
+    } else {
+        lines.with_ansi(colours()).init();
+    }
+    Ok(())
+}
+
+/// Colours on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+fn colours() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != ColorChoice::Never
+}
+
+fn check(source: &Source, loaded: &Loaded) -> String {
+    let warnings: String = loaded
+        .config
+        .warnings
+        .iter()
+        .chain(&loaded.config.not_yet())
+        .map(|warning| format!("warning: {warning}\n"))
+        .collect();
+    let schedules = counted(loaded.config.schedules.len(), "schedule");
+    format!("{warnings}{}: valid, {schedules}\n", place(source))
+}
+
+/// What was read, for the line that says what came of it.
+fn place(source: &Source) -> String {
+    source.file.as_ref().map_or_else(
+        || "the environment".to_owned(),
+        |file| file.display().to_string(),
+    )
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+fn slots(
+    loaded: &Loaded,
+    count: usize,
+    only: Option<&str>,
+    now: Timestamp,
+) -> anyhow::Result<ExitCode> {
+    let chosen: Vec<&Schedule> = loaded
+        .config
+        .schedules
+        .values()
+        .filter(|schedule| only.is_none_or(|name| schedule.name.as_str() == name))
+        .collect();
+    if chosen.is_empty() {
+        eprintln!("{}", nothing_chosen(loaded, only));
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut text = String::new();
+    for schedule in chosen {
+        let (expression, zone) = (
+            schedule.calendar.expression(),
+            schedule.calendar.zone_name(),
+        );
+        text += &format!("{}  {expression} ({zone})\n", schedule.name);
+        let mut previous = schedule.calendar.previous_before(now).unwrap_or(now);
+        for slot in schedule.calendar.slots_after(now).take(count) {
+            text += &format!("  {}\n", line(schedule, slot, previous));
+            previous = slot;
+        }
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn nothing_chosen(loaded: &Loaded, only: Option<&str>) -> String {
+    let schedules = loaded.config.schedules.keys();
+    let known: Vec<&str> = schedules.map(|name| name.as_str()).collect();
+    match only {
+        Some(name) => format!(
+            "there is no schedule {name}; there are: {}",
+            known.join(", ")
+        ),
+        None => "there is no schedule; add [schedules.daily] with a cron to the configuration"
+            .to_owned(),
+    }
+}
+
+fn line(schedule: &Schedule, slot: Timestamp, previous: Timestamp) -> String {
+    let zone = schedule.calendar.zone();
+    let local = slot
+        .to_zoned(zone.clone())
+        .strftime("%a %Y-%m-%d %H:%M:%S %:z")
+        .to_string();
+    let naming = SlotNaming {
+        schedule: schedule.name.as_str(),
+        kind: schedule.kind.as_str(),
+        slot,
+        previous,
+        zone,
+    };
+    match schedule.template.render(naming) {
+        Ok(name) => format!("{local}   {slot}   {name}"),
+        Err(error) => format!("{local}   {slot}   {error}"),
+    }
+}
