@@ -62,10 +62,10 @@ pub enum Unresolvable {
     #[error("the database {0} does not exist on the server")]
     NoDatabase(String),
     /// No database matches.
-    #[error("no database on the server matches {0:?}")]
+    #[error("no database on the server matches {}", .0.join(", "))]
     NoMatch(Vec<String>),
     /// No table matches.
-    #[error("no table on the server matches {0:?}")]
+    #[error("no table on the server matches {}", .0.join(", "))]
     NoTable(Vec<String>),
     /// Too many elements for one statement.
     #[error(

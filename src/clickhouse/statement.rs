@@ -152,9 +152,9 @@ fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure
     }
     if elements.is_empty() {
         return Err(missing(format!(
-            "the backup {} holds no table that matches {:?}",
+            "the backup {} holds no table that matches {}",
             work.backup,
-            texts(work)
+            texts(work).join(", ")
         )));
     }
     let targets = chosen.into_iter().map(|t| {

@@ -16,8 +16,14 @@ use super::shape::{Walk, value_of_text};
 
 const PREFIX: &str = "BACKUPD_";
 
-/// Variables of ours that are no configuration keys: the file, and the address the command line talks to.
-const NOT_KEYS: [&str; 2] = ["BACKUPD_CONFIG", "BACKUPD_URL"];
+/// Variables of ours that are no configuration keys: the file, and what the command line asks with.
+const NOT_KEYS: [&str; 5] = [
+    "BACKUPD_CONFIG",
+    "BACKUPD_URL",
+    "BACKUPD_TOKEN",
+    "BACKUPD_TOKEN_FILE",
+    "BACKUPD_CA_FILE",
+];
 
 /// Reads every `BACKUPD_*` variable.
 pub fn read(environment: &[(OsString, OsString)]) -> (Vec<Layer>, Vec<ConfigError>) {

@@ -83,10 +83,10 @@ impl FailureKind {
             }
             Self::Exists => "choose another name, or delete what lies under this one",
             Self::NotFound => {
-                "compare the name with /backup/list, and databases and tables with the server"
+                "compare the name with the list of backups, and databases and tables with the server"
             }
             Self::NonEmptyTarget => {
-                "restore under another database name, or ask for rm (drop first) or data (append)"
+                "restore under another database name, or say what becomes of the rows that are there: drop them first (rm) or add to them (data)"
             }
             Self::Denied => {
                 "grant BACKUP, check the password, and list the disk in the server's backups.allowed_disk"

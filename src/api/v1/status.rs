@@ -180,9 +180,9 @@ fn unreachable(contact: &Contact) -> Option<StatusProblem> {
 }
 
 fn paused(name: &str, pause: &crate::schedule::Pause) -> StatusProblem {
-    let until = pause
-        .until
-        .map_or_else(String::new, |until| format!(" until {until}"));
+    let until = pause.until.map_or_else(String::new, |until| {
+        format!(" until {}", to_the_second(until))
+    });
     let reason = pause
         .reason
         .as_ref()
@@ -191,10 +191,15 @@ fn paused(name: &str, pause: &crate::schedule::Pause) -> StatusProblem {
         kind: "schedule_paused".to_owned(),
         message: format!(
             "schedule {name} is paused since {}{until}{reason}",
-            pause.since
+            to_the_second(pause.since)
         ),
         hint: format!("clickhouse-backupd schedule resume {name}"),
     }
+}
+
+/// Nobody reads nanoseconds in a sentence.
+fn to_the_second(at: Timestamp) -> Timestamp {
+    at.round(jiff::Unit::Second).unwrap_or(at)
 }
 
 fn failed(name: &str, last: &operation::Operation) -> Option<StatusProblem> {
