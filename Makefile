@@ -14,18 +14,22 @@ unexport CLICKHOUSE_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench engine prerequisites clean-cache
+.PHONY: help demo session test check bench engine prerequisites clean-cache
 
 help:
 	@echo 'make demo           start ClickHouse and the daemon, back up every 15 s, restore, compare; ends with Ctrl-C'
 	@echo 'make demo ONCE=1    the same, one round; exit code 0 when every table came back equal'
 	@echo 'make test           every test; with CLICKHOUSE_URL=http://user:password@host:8123 against that server'
+	@echo 'make session        play the main commands and put what they print into README.md'
 	@echo 'make check          format, lints, documentation'
 	@echo 'make bench          the daemon beside the raw statement, one table; ONLY=tiny,lists,… for a part; docs/benchmarks.md'
 	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine and what the demo left)'
 
 demo: prerequisites engine
 	@$(PYTHON) tests/demo.py $(if $(filter-out 0,$(ONCE)),--once)
+
+session: prerequisites engine
+	@$(PYTHON) tests/session.py
 
 test: prerequisites
 ifeq ($(CLICKHOUSE_URL),)

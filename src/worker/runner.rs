@@ -89,7 +89,7 @@ impl Worker {
         }
         let active = lane::active(&self.0.catalog.view());
         if active.is_empty() {
-            memory.progress_told_at = None;
+            (memory.progress_told_at, memory.look_took) = (None, Duration::ZERO);
             self.0.live.forget_lane();
         } else if !quiet && memory.adopted {
             self.watch(memory, &active).await?;
