@@ -14,14 +14,14 @@ unexport CLICKHOUSE_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check engine prerequisites clean-cache
+.PHONY: help demo test check engine schemathesis prerequisites clean-cache
 
 help:
 	@echo 'make demo           start ClickHouse and the daemon, back up every 15 s, restore, compare; ends with Ctrl-C'
 	@echo 'make demo ONCE=1    the same, one round; exit code 0 when every table came back equal'
 	@echo 'make test           every test; with CLICKHOUSE_URL=http://user:password@host:8123 against that server'
 	@echo 'make check          format, lints, documentation'
-	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine and what the demo left)'
+	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine and schemathesis, and what the demo left)'
 
 demo: prerequisites engine
 	@$(PYTHON) tests/demo.py $(if $(filter-out 0,$(ONCE)),--once)
@@ -34,6 +34,7 @@ ifeq ($(CLICKHOUSE_URL),)
 else
 	@echo 'CLICKHOUSE_URL is set: the engine and the tests of its front are left out, all others use that server'
 endif
+	@$(MAKE) --no-print-directory schemathesis
 	@echo 'building and running the tests (the first build takes some minutes) …'
 	@$(CARGO) test --locked
 
@@ -44,6 +45,10 @@ check: prerequisites
 
 engine: prerequisites
 	@tests/engine/install
+
+# Generates the requests of tests/it/openapi.rs.
+schemathesis: prerequisites
+	@tests/openapi/install
 
 # All that is missing is told at once, with what to do about it.
 prerequisites:

@@ -12,6 +12,7 @@ mod adoption;
 mod bad_input;
 mod faults;
 mod mission;
+mod openapi;
 mod process;
 mod reload;
 mod scripts;
