@@ -15,6 +15,7 @@ mod request;
 pub mod schedule;
 pub(super) mod schedules;
 pub mod status;
+mod text;
 
 pub use document::document;
 pub(super) use document::openapi;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::quote::{identifier, string, table};
 use super::scope::is_reserved;
-use crate::backup::{BackupName, Contents, Place, Table};
+use crate::backup::{BackupName, Contents, Place, Table, TablePattern};
 use crate::operation::{AttemptId, Existing, Failure, FailureKind, RestoreWork};
 
 /// What a statement is about.
@@ -154,7 +154,7 @@ fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure
         return Err(missing(format!(
             "the backup {} holds no table that matches {}",
             work.backup,
-            texts(work).join(", ")
+            named(&work.tables)
         )));
     }
     let targets = chosen.into_iter().map(|t| {
@@ -320,14 +320,23 @@ fn missing(text: String) -> Failure {
     Failure::new(FailureKind::NotFound, text)
 }
 
-fn texts(work: &RestoreWork) -> Vec<String> {
-    work.tables.iter().map(ToString::to_string).collect()
+/// Some of the patterns: a request may hold a thousand.
+fn named(patterns: &[TablePattern]) -> String {
+    const NAMED_MAX_PATTERNS: usize = 5;
+    let shown: Vec<String> = patterns
+        .iter()
+        .take(NAMED_MAX_PATTERNS)
+        .map(ToString::to_string)
+        .collect();
+    match patterns.len().saturating_sub(NAMED_MAX_PATTERNS) {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::TablePattern;
     use rstest::rstest;
 
     fn contents() -> Contents {

@@ -6,7 +6,7 @@ use super::Worker;
 use super::runner::restore::{Meaning, Survey, clearing};
 use crate::backup::{Backup, BackupName};
 use crate::catalog::CatalogError;
-use crate::clickhouse::{self, Error, RestoredTable};
+use crate::clickhouse::{self, RestoredTable};
 use crate::operation::{Existing, Failure, RestoreWork};
 
 /// What a restore would do.
@@ -59,8 +59,8 @@ pub enum CheckError {
     #[error("{}", .0.message)]
     Impossible(Failure),
     /// ClickHouse did not answer or refused to.
-    #[error("looking at what a restore would meet: {0}")]
-    Server(#[from] Error),
+    #[error("{}", .0.message)]
+    Server(Failure),
     /// Our memory failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -73,7 +73,10 @@ impl Worker {
     /// When it means nothing, or ClickHouse cannot be asked.
     pub async fn check_restore(&self, work: &RestoreWork) -> Result<RestoreCheck, CheckError> {
         let meaning = self.meaning(work).await?.map_err(CheckError::Impossible)?;
-        let survey = self.survey(&meaning).await?;
+        let survey = self.survey(&meaning).await;
+        let survey = survey.map_err(|error| {
+            CheckError::Server(error.failure("looking at what the restore would meet"))
+        })?;
         Ok(checked(work, &meaning, survey))
     }
 

@@ -6,26 +6,32 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::operation::Trigger;
+use super::text::{BackupName, ScheduleName};
 use crate::backup as domain;
 
 /// A backup that exists in the destination, as far as we know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Backup {
     /// Its name in the destination.
+    #[schema(value_type = BackupName)]
     pub name: String,
     /// The name that was asked for: another one where a dead attempt had blocked it.
+    #[schema(value_type = BackupName)]
     pub asked_name: String,
     /// Who asked for it.
     pub origin: Trigger,
     /// The schedule that made it.
+    #[schema(value_type = Option<ScheduleName>)]
     pub schedule: Option<String>,
     /// The due time it was made for.
     pub slot: Option<Timestamp>,
     /// Whether it stands alone.
     pub kind: BackupKind,
     /// The backup it is built on.
+    #[schema(value_type = Option<BackupName>)]
     pub base: Option<String>,
     /// Backups that are built on it, directly.
+    #[schema(value_type = Vec<BackupName>)]
     pub dependents: Vec<String>,
     /// When ClickHouse finished it.
     pub created_at: Timestamp,

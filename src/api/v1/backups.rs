@@ -13,11 +13,15 @@ use utoipa::IntoParams;
 use super::backup::{Backup, BackupDetails};
 use super::document::{Authenticated, NotFound};
 use super::error::{ErrorKind, Problem};
-use super::input::{Arguments, Named, backup_name};
+use super::input::{Arguments, Named, backup_name, schedule_filter};
 use super::page::{Page, PageQuery};
+use super::text::{BackupName, ScheduleName};
 use crate::api::ApiState;
 use crate::backup as domain;
 use crate::catalog::View;
+
+/// Most digits of the time in a cursor, in nanoseconds: enough until the year 5138.
+const CURSOR_TIME_MAX_DIGITS: usize = 20;
 
 /// Which backups.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -28,8 +32,10 @@ pub(in crate::api) struct Wanted {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// Where it begins: `next` of the page before.
+    #[param(pattern = "^-?[0-9]{1,20}~[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
     cursor: Option<String>,
     /// Only those that this schedule made.
+    #[param(value_type = Option<ScheduleName>)]
     schedule: Option<String>,
 }
 
@@ -45,6 +51,7 @@ pub(in crate::api) async fn list(
         cursor: wanted.cursor.clone(),
     };
     let limit = page.rows()?;
+    schedule_filter(wanted.schedule.as_deref())?;
     let before = page
         .cursor
         .as_deref()
@@ -60,7 +67,7 @@ pub(in crate::api) async fn list(
     let next = found
         .get(limit)
         .and(found.get(limit.saturating_sub(1)))
-        .map(|last| format!("{}~{}", last.created_at, last.name));
+        .map(|last| format!("{}~{}", last.created_at.as_nanosecond(), last.name));
     let shown = found
         .into_iter()
         .take(limit)
@@ -73,7 +80,7 @@ pub(in crate::api) async fn list(
 
 /// One backup: what it holds, what is built on it, and how to restore it with ClickHouse alone.
 #[utoipa::path(get, path = "/api/v1/backups/{name}", tag = "backups",
-    params(("name" = String, Path, description = "Its name, as it was asked for or as it was written.")),
+    params(("name" = BackupName, Path, description = "Its name, as it was asked for or as it was written.")),
     responses((status = 200, description = "The backup.", body = BackupDetails), NotFound, Authenticated))]
 pub(in crate::api) async fn show(
     State(state): State<ApiState>,
@@ -112,7 +119,13 @@ fn key(backup: &domain::Backup) -> (Timestamp, &str) {
 
 fn place_in_list(cursor: &str) -> Option<(Timestamp, &str)> {
     let (at, name) = cursor.split_once('~')?;
-    Some((at.parse().ok()?, name))
+    // One spelling only: the one that the document describes.
+    let digits = at.strip_prefix('-').unwrap_or(at);
+    let is_plain =
+        digits.len() <= CURSOR_TIME_MAX_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    let at: i128 = at.parse().ok().filter(|_| is_plain)?;
+    domain::BackupName::parse(name).ok()?;
+    Some((Timestamp::from_nanosecond(at).ok()?, name))
 }
 
 impl Wanted {

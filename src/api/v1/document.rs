@@ -11,7 +11,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{Components, ContentBuilder, OpenApi as Document, Ref, RefOr};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{backups, error, operation, operations, schedules, status};
+use super::{backups, error, operation, operations, schedules, status, text};
 
 /// The document as JSON.
 #[must_use]
@@ -55,7 +55,16 @@ pub(in crate::api) async fn openapi() -> axum::response::Response {
         schedules::resume,
         openapi,
     ),
-    components(schemas(error::ErrorBody, operation::BackupRequest, operation::RestoreRequest)),
+    components(schemas(
+        error::ErrorBody,
+        operation::BackupRequest,
+        operation::RestoreRequest,
+        text::BackupName,
+        text::DatabasePattern,
+        text::ScheduleName,
+        text::SlotText,
+        text::TablePattern,
+    )),
     tags(
         (name = "status", description = "Everything at a glance."),
         (name = "operations", description = "Anything that takes time: backups and restores, asked for by schedules or clients."),

@@ -9,12 +9,14 @@ use serde::de::DeserializeOwned;
 use super::error::{ErrorKind, Problem};
 use crate::backup::{BackupName, TablePattern};
 use crate::operation::OperationId;
-use crate::schedule::ScheduleName;
+use crate::schedule::{ScheduleName, ScheduleNameError};
 
 /// Most names, patterns or mappings of one request.
-const LIST_MAX_ITEMS: usize = 1_000;
+pub(super) const LIST_MAX_ITEMS: usize = 1_000;
 /// Longest name of a database, in bytes; ClickHouse keeps files under such names.
-const DATABASE_MAX_BYTES: usize = 256;
+pub(super) const DATABASE_MAX_BYTES: usize = 256;
+/// Longest name of a table with its database, in bytes: as long as a pattern of tables may be.
+pub(super) const TABLE_MAX_BYTES: usize = 512;
 /// Most characters of a caller's text that an error repeats.
 const SHOWN_MAX_CHARS: usize = 100;
 const SEE_DOCUMENT: &str = "see /api/v1/openapi.json";
@@ -64,6 +66,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             ),
             _ => bad(format!("reading the body: {}", error.body_text())),
         })?;
+        // serde reads the fields of an object out of a list as well, in their order; ours have none.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(bad(
+                "reading the body: it is a list, and an object is expected",
+            ));
+        }
         // `{}` is what an empty body means; a type that needs something says so by itself.
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         if !bytes.is_empty() && !is_json {
@@ -120,6 +128,23 @@ pub(super) fn schedule_name(text: &str) -> Option<ScheduleName> {
     ScheduleName::try_from(text.to_owned()).ok()
 }
 
+/// The name of a backup that a list is narrowed to.
+pub(super) fn backup_filter(wanted: Option<&str>) -> Result<(), Problem> {
+    wanted.map(backup_name).transpose().map(|_| ())
+}
+
+/// The name of a schedule that a list is narrowed to. One that cannot exist is a mistake of the
+/// caller, and an empty list would hide it; a taken one (`client`) only finds nothing.
+pub(super) fn schedule_filter(wanted: Option<&str>) -> Result<(), Problem> {
+    let parsed = wanted.map(|name| ScheduleName::try_from(name.to_owned()));
+    match parsed {
+        Some(Err(error @ ScheduleNameError::Malformed(_))) => {
+            Err(bad(format!("schedule: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Patterns of tables.
 pub(super) fn patterns(field: &str, texts: &[String]) -> Result<Vec<TablePattern>, Problem> {
     limited(field, texts.len())?;
@@ -156,4 +181,69 @@ pub(super) fn limited(field: &str, items: usize) -> Result<(), Problem> {
 /// A caller's text, shortened for an error.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_MAX_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::testing::Fixture;
+    use axum::body::Body;
+    use axum::http::{Request, header};
+    use rstest::rstest;
+
+    /// What is read in one spelling only is described by one pattern in the document.
+    #[rstest]
+    #[case("operations?cursor=1", 200)]
+    #[case("operations?cursor=0", 400)]
+    #[case("operations?cursor=01", 400)]
+    #[case("operations?cursor=%2B1", 400)]
+    #[case("operations?cursor=1000000000000000000", 400)]
+    #[case("backups?cursor=1795330800000000000~2026-11-22", 200)]
+    #[case("backups?cursor=-1~a", 200)]
+    #[case("backups?cursor=2026-11-22T00:00:00Z~a", 400)]
+    #[case("backups?cursor=%2B1~a", 400)]
+    #[case("backups?cursor=1~a%20b", 400)]
+    #[case("backups?cursor=1000000000000000000000~a", 400)]
+    #[case("operations?schedule=client", 200)]
+    #[case("operations?schedule=Daily", 400)]
+    #[case("backups?schedule=", 400)]
+    #[case("operations?backup=a%2Fb", 400)]
+    #[tokio::test]
+    async fn arguments_have_one_spelling(#[case] path: &str, #[case] status: u16) {
+        let answer = Fixture::new().get(&format!("/api/v1/{path}")).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+
+    #[rstest]
+    #[case("25s", 404)]
+    #[case("05s", 404)]
+    #[case("0s", 404)]
+    #[case("26s", 400)]
+    #[case("100s", 400)]
+    #[case("s", 400)]
+    #[case("5", 400)]
+    #[case("%2B5s", 400)]
+    #[case("PT5S", 400)]
+    #[case("0.5m", 400)]
+    #[tokio::test]
+    async fn a_wait_has_one_spelling(#[case] wait: &str, #[case] status: u16) {
+        let id = "e3e70682-c209-4cac-a29f-6fbed82c07cd";
+        let path = format!("/api/v1/operations/{id}?wait={wait}");
+        let answer = Fixture::new().get(&path).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+
+    #[rstest]
+    #[case("[]")]
+    #[case(" [\"backup\", \"a\"]")]
+    #[tokio::test]
+    async fn a_list_is_no_request(#[case] body: &str) {
+        let api = Fixture::new();
+        let request = Request::post("/api/v1/operations")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_owned()));
+        let answer = api.send(request.unwrap()).await;
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert!(answer.body.contains("an object is expected"));
+        assert_eq!(api.operations().len(), 0);
+    }
 }

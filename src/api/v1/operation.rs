@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::text::{self, BackupName, DatabasePattern, ScheduleName, TablePattern};
 use crate::operation as domain;
 use crate::operation::Trigger as DomainTrigger;
 
@@ -22,12 +23,14 @@ pub struct Operation {
     /// Who asked for it.
     pub trigger: Trigger,
     /// The schedule it belongs to.
+    #[schema(value_type = Option<ScheduleName>)]
     pub schedule: Option<String>,
     /// The due time it belongs to.
     pub slot: Option<Timestamp>,
     /// Which run of that slot this is, from 1; later ones were asked for by hand.
     pub run: Option<u32>,
     /// The backup it makes or restores, by the name asked for.
+    #[schema(value_type = BackupName)]
     pub backup: String,
     /// When it was asked for.
     pub submitted_at: Timestamp,
@@ -155,6 +158,7 @@ pub struct Attempt {
     /// Its id, by which ClickHouse knows it (`system.backups.id`).
     pub id: String,
     /// The name in the destination that it writes or reads.
+    #[schema(value_type = BackupName)]
     pub backup: String,
     /// The ClickHouse server that took it, by its host name.
     pub server: Option<String>,
@@ -170,6 +174,7 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OperationResult {
     /// The name in the destination that was written or read.
+    #[schema(value_type = BackupName)]
     pub backup: String,
     /// Files in the backup.
     pub files: u64,
@@ -205,23 +210,25 @@ pub enum OperationRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackupRequest {
-    /// Its name: `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`; without one, the time.
+    /// Its name; without one, the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BackupName>)]
     pub backup: Option<String>,
     /// Databases by name or with `*` and `?`; without any, every database that holds data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(max_items = 1000)]
+    #[schema(max_items = 1000, value_type = Vec<DatabasePattern>)]
     pub databases: Vec<String>,
     /// Only these tables, as `database.table` with `*` and `?`; not together with `databases`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(max_items = 1000)]
+    #[schema(max_items = 1000, value_type = Vec<TablePattern>)]
     pub tables: Vec<String>,
     /// Tables to leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(max_items = 1000)]
+    #[schema(max_items = 1000, value_type = Vec<TablePattern>)]
     pub exclude_tables: Vec<String>,
     /// The backup to build on, for an increment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BackupName>)]
     pub base: Option<String>,
     /// Also users, roles, settings profiles, row policies and quotas.
     #[serde(default)]
@@ -239,16 +246,19 @@ pub struct BackupRequest {
 #[serde(deny_unknown_fields)]
 pub struct RestoreRequest {
     /// The backup to restore.
+    #[schema(value_type = BackupName)]
     pub backup: String,
     /// Only these tables, as `database.table` with `*` and `?`; without any, all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(max_items = 1000)]
+    #[schema(max_items = 1000, value_type = Vec<TablePattern>)]
     pub tables: Vec<String>,
     /// Databases that get another name: from, to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = text::database_mapping)]
     pub database_mapping: BTreeMap<String, String>,
     /// Tables that get another name: from, to; each a table or `database.table`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = text::table_mapping)]
     pub table_mapping: BTreeMap<String, String>,
     /// Definitions only, no rows.
     #[serde(default)]
@@ -278,6 +288,7 @@ pub enum Existing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestoreCheck {
     /// The backup that would be read, by its name in the destination.
+    #[schema(value_type = BackupName)]
     pub backup: String,
     /// When it was made, where that is known.
     pub created_at: Option<Timestamp>,

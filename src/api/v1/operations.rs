@@ -10,26 +10,31 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::SignedDuration;
 use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use super::document::{Authenticated, Busy, Conflict, NotFound};
 use super::error::{ErrorKind, Problem};
-use super::input::{Arguments, Body, Named, bad, operation_id, shown};
+use super::input::{
+    Arguments, Body, Named, backup_filter, bad, operation_id, schedule_filter, shown,
+};
 use super::operation::{
     Failure, Operation, OperationKind, OperationRequest, OperationState, RestoreAction,
     RestoreCheck, RestoreRequest, RestoredTable,
 };
 use super::page::{Page, PageQuery};
 use super::request;
+use super::text::{BackupName, ScheduleName};
 use crate::api::ApiState;
 use crate::operation::{self as domain, OperationId};
 use crate::worker::{self, Action, CancelError, CheckError, SubmitError, Submitted};
 
 /// Longest wait for the end of an operation; proxies often end a silent request after 30 s.
 const WAIT_MAX: Duration = Duration::from_secs(25);
+
+/// Most digits of a cursor, which is the number of an operation.
+const CURSOR_MAX_DIGITS: usize = 18;
 
 /// Which operations.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -47,8 +52,10 @@ pub(in crate::api) struct Wanted {
     /// Only those that stand here.
     state: Option<OperationState>,
     /// Only those of this schedule.
+    #[param(value_type = Option<ScheduleName>)]
     schedule: Option<String>,
     /// Only those that make or restore the backup of this name.
+    #[param(value_type = Option<BackupName>)]
     backup: Option<String>,
 }
 
@@ -58,7 +65,7 @@ pub(in crate::api) struct Wanted {
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct Wait {
     /// Answer when the operation has ended, or after this time, at most `25s`.
-    #[param(pattern = "^([0-9]|1[0-9]|2[0-5])s$", example = "25s")]
+    #[param(pattern = "^([01]?[0-9]|2[0-5])s$", example = "25s")]
     wait: Option<String>,
 }
 
@@ -74,10 +81,12 @@ pub(in crate::api) async fn list(
         cursor: wanted.cursor.clone(),
     };
     let limit = page.rows()?;
+    schedule_filter(wanted.schedule.as_deref())?;
+    backup_filter(wanted.backup.as_deref())?;
     let before = page
         .cursor
         .as_deref()
-        .map(|cursor| cursor.parse::<u64>().map_err(|_| page.no_cursor()))
+        .map(|cursor| place_in_list(cursor).ok_or_else(|| page.no_cursor()))
         .transpose()?;
     let view = state.catalog.view();
     let mut found = view
@@ -100,12 +109,18 @@ pub(in crate::api) async fn list(
 ///
 /// It is answered as soon as it is written down; `Location` says where to watch it.
 /// A restore with `"check": true` changes nothing and answers what it would do.
-#[utoipa::path(post, path = "/api/v1/operations", tag = "operations", request_body = OperationRequest,
+#[utoipa::path(post, path = "/api/v1/operations", tag = "operations",
+    request_body(content = OperationRequest, examples(
+        ("backup" = (summary = "One database", value = json!({"kind": "backup", "backup": "before-the-migration", "databases": ["shop"]}))),
+        ("increment" = (summary = "What changed since another backup", value = json!({"kind": "backup", "backup": "2026-11-23", "base": "2026-11-22"}))),
+        ("restore" = (summary = "One table, beside the one that is there", value = json!({"kind": "restore", "backup": "2026-11-22", "tables": ["shop.orders"], "database_mapping": {"shop": "shop_old"}}))),
+        ("check" = (summary = "Only say what a restore would do", value = json!({"kind": "restore", "backup": "2026-11-22", "check": true}))),
+    )),
     responses(
         (status = 200, description = "What a restore would do; nothing was asked for.", body = RestoreCheck),
         (status = 202, description = "Accepted; or a backup of this name is being made already, and this is its operation.",
             body = Operation, headers(("Location" = String, description = "Where to watch it."))),
-        Busy, Authenticated))]
+        Conflict, Busy, Authenticated))]
 pub(in crate::api) async fn submit(
     State(state): State<ApiState>,
     Body(wanted): Body<OperationRequest>,
@@ -188,6 +203,13 @@ pub(in crate::api) async fn cancel(
     }
 }
 
+/// The number that a cursor names, in the one spelling that pages give.
+fn place_in_list(cursor: &str) -> Option<u64> {
+    let number: u64 = cursor.parse().ok()?;
+    let is_plain = number.to_string() == cursor && cursor.len() <= CURSOR_MAX_DIGITS;
+    (number > 0 && is_plain).then_some(number)
+}
+
 /// The answer to work that was taken in.
 pub(super) fn accepted(state: &ApiState, operation: &domain::Operation) -> Response {
     let location = format!("/api/v1/operations/{}", operation.id);
@@ -199,15 +221,17 @@ async fn check(state: &ApiState, wanted: &RestoreRequest) -> Result<RestoreCheck
     let work = request::restore_work(wanted)?;
     match state.worker.check_restore(&work).await {
         Ok(check) => Ok(check.into()),
+        // The request is right by itself; what the backup holds stands against it.
         Err(CheckError::Impossible(failure)) => Err(Problem::new(
-            ErrorKind::BadRequest,
+            ErrorKind::Conflict,
             failure.message,
             failure.kind.hint(),
         )),
-        Err(error @ CheckError::Server(_)) => Err(Problem::new(
+        // Also where ClickHouse answered and refused: nothing of it is the caller's mistake.
+        Err(CheckError::Server(failure)) => Err(Problem::new(
             ErrorKind::Unavailable,
-            error.to_string(),
-            domain::FailureKind::Unreachable.hint(),
+            failure.message,
+            failure.kind.hint(),
         )),
         Err(error @ CheckError::Catalog(_)) => Err(Problem::internal("checking a restore", &error)),
     }
@@ -252,8 +276,11 @@ impl Wait {
         let Some(text) = &self.wait else {
             return Ok(Duration::ZERO);
         };
-        let parsed = text.parse::<SignedDuration>().ok();
-        let wait = parsed.and_then(|wait| Duration::try_from(wait).ok());
+        // One spelling, that of the document: `25s`, and not `PT25S` or `0.4m` as well.
+        let seconds = text.strip_suffix('s').filter(|digits| {
+            (1..=2).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+        });
+        let wait = seconds.and_then(|digits| digits.parse().ok().map(Duration::from_secs));
         wait.filter(|wait| *wait <= WAIT_MAX).ok_or_else(|| {
             bad(format!(
                 "wait: {:?} is no time from 0s to {}s",

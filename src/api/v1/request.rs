@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::error::{ErrorKind, Problem};
-use super::input::{backup_name, bad, databases, limited, patterns};
+use super::input::{TABLE_MAX_BYTES, backup_name, bad, databases, limited, patterns, shown};
 use super::operation::{BackupRequest, Existing, RestoreRequest};
 use crate::api::compat::default_name;
 use crate::backup::Scope;
@@ -93,12 +93,16 @@ pub(super) fn restore(wanted: &RestoreRequest) -> Result<Request, Problem> {
 pub(super) fn restore_work(wanted: &RestoreRequest) -> Result<RestoreWork, Problem> {
     limited("database_mapping", wanted.database_mapping.len())?;
     limited("table_mapping", wanted.table_mapping.len())?;
-    let into: Vec<String> = wanted.database_mapping.values().cloned().collect();
-    databases("database_mapping", &into)?;
-    let empty = |(from, to): &(&String, &String)| from.is_empty() || to.is_empty();
-    if let Some((from, to)) = wanted.table_mapping.iter().find(empty) {
+    let both = wanted.database_mapping.iter();
+    let names: Vec<String> = both.flat_map(|(from, to)| [from, to]).cloned().collect();
+    databases("database_mapping", &names)?;
+    let wrong = |name: &str| name.is_empty() || name.len() > TABLE_MAX_BYTES;
+    let mut pairs = wanted.table_mapping.iter();
+    if let Some((from, to)) = pairs.find(|(from, to)| wrong(from) || wrong(to)) {
         return Err(bad(format!(
-            "table_mapping: from {from:?} to {to:?} names no table"
+            "table_mapping: from {:?} to {:?} names no table: a name has 1 to {TABLE_MAX_BYTES} bytes",
+            shown(from),
+            shown(to)
         )));
     }
     let pairs = |mapping: &std::collections::BTreeMap<String, String>| {

@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::operation::Operation;
+use super::text::{BackupName, ScheduleName, SlotText};
 
 /// A schedule, where it stands and when it is due.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Schedule {
     /// Its name.
+    #[schema(value_type = ScheduleName)]
     pub name: String,
     /// Its cron expression.
     pub cron: String,
@@ -24,6 +26,7 @@ pub struct Schedule {
     /// The coming slots, soonest first; they are skipped while it is paused.
     pub next_slots: Vec<Timestamp>,
     /// The name of the backup of the next slot.
+    #[schema(value_type = Option<BackupName>)]
     pub next_backup: Option<String>,
     /// The pause, while there is one.
     pub paused: Option<Pause>,
@@ -51,6 +54,7 @@ pub struct RunRequest {
     /// The slot to run again: a time (`2026-11-22T00:00:00Z`), or a date in the schedule's zone that
     /// has one slot. Without it the slot is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SlotText>)]
     pub slot: Option<String>,
 }
 

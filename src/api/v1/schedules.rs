@@ -13,10 +13,11 @@ use super::input::{Body, Named, bad, schedule_name, shown};
 use super::operations::accepted;
 use super::page::Page;
 use super::schedule::{Pause, PauseRequest, RunRequest, Schedule};
+use super::text;
 use crate::api::ApiState;
 use crate::catalog::View;
 use crate::operation::{self as domain, State as DomainState};
-use crate::schedule::ScheduleName;
+use crate::schedule::{ScheduleName, SlotError};
 use crate::worker::scheduler::name_of;
 use crate::worker::{PauseError, RunError, Submitted};
 
@@ -41,7 +42,7 @@ pub(in crate::api) async fn list(State(state): State<ApiState>) -> Json<Page<Sch
 
 /// One schedule.
 #[utoipa::path(get, path = "/api/v1/schedules/{name}", tag = "schedules",
-    params(("name" = String, Path, description = "Its name.")),
+    params(("name" = text::ScheduleName, Path, description = "Its name.")),
     responses((status = 200, description = "The schedule.", body = Schedule), NotFound, Authenticated))]
 pub(in crate::api) async fn show(
     State(state): State<ApiState>,
@@ -54,7 +55,11 @@ pub(in crate::api) async fn show(
 /// Runs a slot by hand: a failed, cancelled or skipped night again under its own name; without a
 /// slot, now.
 #[utoipa::path(post, path = "/api/v1/schedules/{name}/run", tag = "schedules",
-    params(("name" = String, Path, description = "Its name.")), request_body = Option<RunRequest>,
+    params(("name" = text::ScheduleName, Path, description = "Its name.")),
+    request_body(content = Option<RunRequest>, examples(
+        ("now" = (summary = "A slot that is now", value = json!({}))),
+        ("again" = (summary = "A failed night again", value = json!({"slot": "2026-11-22"}))),
+    )),
     responses((status = 202, description = "Accepted; or the slot has an operation that has not ended, and this is it.",
             body = super::operation::Operation, headers(("Location" = String, description = "Where to watch it."))),
         NotFound, Conflict, Busy, Authenticated))]
@@ -72,7 +77,10 @@ pub(in crate::api) async fn run(
         .transpose()
         .map_err(|error| {
             Problem::new(
-                ErrorKind::BadRequest,
+                match error {
+                    SlotError::Unreadable(_) | SlotError::Several { .. } => ErrorKind::BadRequest,
+                    SlotError::NotDue { .. } | SlotError::NoneThatDay { .. } => ErrorKind::NotFound,
+                },
                 error.to_string(),
                 format!("see the slots of {name} in /api/v1/operations?schedule={name}"),
             )
@@ -87,7 +95,11 @@ pub(in crate::api) async fn run(
 
 /// Pauses a schedule: slots that become due are skipped, and told as such.
 #[utoipa::path(post, path = "/api/v1/schedules/{name}/pause", tag = "schedules",
-    params(("name" = String, Path, description = "Its name.")), request_body = Option<PauseRequest>,
+    params(("name" = text::ScheduleName, Path, description = "Its name.")),
+    request_body(content = Option<PauseRequest>, examples(
+        ("open" = (summary = "Until somebody resumes it", value = json!({}))),
+        ("until" = (summary = "With an end and a reason", value = json!({"until": "2099-01-01T00:00:00Z", "reason": "the server moves"}))),
+    )),
     responses((status = 200, description = "It is paused.", body = Schedule), NotFound, Authenticated))]
 pub(in crate::api) async fn pause(
     State(state): State<ApiState>,
@@ -108,7 +120,7 @@ pub(in crate::api) async fn pause(
 
 /// Ends the pause of a schedule; what was skipped stays skipped.
 #[utoipa::path(post, path = "/api/v1/schedules/{name}/resume", tag = "schedules",
-    params(("name" = String, Path, description = "Its name.")),
+    params(("name" = text::ScheduleName, Path, description = "Its name.")),
     responses((status = 200, description = "It goes on, or was not paused.", body = Schedule), NotFound, Authenticated))]
 pub(in crate::api) async fn resume(
     State(state): State<ApiState>,
@@ -146,7 +158,7 @@ pub(super) fn standings(view: &View) -> HashMap<ScheduleName, Standing<'_>> {
 
 fn refused(error: &RunError) -> Problem {
     let (kind, hint) = match error {
-        RunError::NotDueYet(_) => (ErrorKind::BadRequest, "leave the slot out to run it now"),
+        RunError::NotDueYet(_) => (ErrorKind::Conflict, "leave the slot out to run it now"),
         RunError::UnknownSlot(_) => (
             ErrorKind::NotFound,
             "run it without a slot, or make a backup under a name of your own",

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::document::Authenticated;
 use super::operation::{Operation, OperationState};
 use super::schedules::{Standing, standings};
+use super::text::{BackupName, ScheduleName};
 use crate::api::ApiState;
 use crate::backup as domain;
 use crate::catalog::View;
@@ -64,6 +65,7 @@ pub struct ClickHouse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScheduleSummary {
     /// Its name.
+    #[schema(value_type = ScheduleName)]
     pub name: String,
     /// Its next slot.
     pub next_slot: Option<Timestamp>,
@@ -83,6 +85,7 @@ pub struct BackupSummary {
     /// Bytes written for all of them.
     pub bytes_written: u64,
     /// The name of the newest.
+    #[schema(value_type = Option<BackupName>)]
     pub newest: Option<String>,
     /// When that was made.
     pub newest_at: Option<Timestamp>,

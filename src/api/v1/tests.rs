@@ -370,9 +370,9 @@ async fn a_slot_is_run_again_when_it_failed_and_not_when_it_was_made() {
         "one waits already"
     );
     for (slot, status, expected) in [
-        ("2026-11-23", 400, "not due yet"),
+        ("2026-11-23", 409, "not due yet"),
         ("yesterday", 400, "yesterday"),
-        ("2026-11-22T00:00:01Z", 400, "not due at"),
+        ("2026-11-22T00:00:01Z", 404, "not due at"),
     ] {
         let refused = post(&api, path, &json!({"slot": slot})).await;
         let (_, message) = error(&refused);
@@ -449,7 +449,7 @@ async fn a_check_changes_nothing_and_needs_clickhouse() {
     let answer = post(&api, "/api/v1/operations", &wanted).await;
     assert_eq!(
         (answer.status, error(&answer).0.as_str()),
-        (400, "bad_request")
+        (409, "conflict")
     );
     assert_eq!(api.operations().len(), 0);
 }
