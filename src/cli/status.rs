@@ -76,6 +76,12 @@ fn screen(status: &Status, place: &str, look: &Look) -> String {
         let behind = status.running.first().filter(|_| title == "waiting");
         out += &at_work(operations, behind, look);
     }
+    let more = status
+        .waiting_count
+        .saturating_sub(status.waiting.len() as u64);
+    if more > 0 {
+        out += &format!("  and {more} more: clickhouse-backupd operation list --state pending\n");
+    }
     out + "\n" + &problems(&status.problems)
 }
 
@@ -225,6 +231,7 @@ mod tests {
                 ),
             ],
             running: vec![running],
+            waiting_count: 3,
             waiting: vec![waiting],
             backups: BackupSummary {
                 count: 14,

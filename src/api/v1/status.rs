@@ -1,5 +1,8 @@
 //! Everything at a glance.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
@@ -9,7 +12,7 @@ use uuid::Uuid;
 
 use super::document::Authenticated;
 use super::operation::{Operation, OperationState};
-use super::schedules::{Standing, standings};
+use super::schedules::standings;
 use super::text::{BackupName, ScheduleName};
 use crate::api::ApiState;
 use crate::backup as domain;
@@ -32,13 +35,18 @@ pub struct Status {
     pub schedules: Vec<ScheduleSummary>,
     /// Operations at work.
     pub running: Vec<Operation>,
-    /// Operations that wait for their turn, for ClickHouse, or for their next attempt.
+    /// How many operations wait for their turn, for ClickHouse, or for their next attempt.
+    pub waiting_count: u64,
+    /// Those of them that have waited longest, at most 100.
     pub waiting: Vec<Operation>,
     /// The backups that are known.
     pub backups: BackupSummary,
-    /// What is wrong, in words; empty when nothing is.
+    /// What is wrong, in words, at most 100 of them; empty when nothing is.
     pub problems: Vec<StatusProblem>,
 }
+
+/// Operations that wait, and problems, of one answer: with a thousand schedules there may be as many.
+const SHOWN_MAX: usize = 100;
 
 /// The ClickHouse server, asked just now (an answer is kept for two seconds).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -73,7 +81,7 @@ pub struct ScheduleSummary {
     pub paused: bool,
     /// How its newest operation stands.
     pub last_state: Option<OperationState>,
-    /// When its newest success ended.
+    /// When its newest backup was made.
     pub last_success_at: Option<Timestamp>,
 }
 
@@ -113,7 +121,7 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
     let view = state.catalog.view();
     let now = state.clock.now();
     let schedules = state.schedules();
-    let standings = standings(&view);
+    let (standings, newest) = (standings(&view), newest_backups(&view));
     let mut problems = Vec::from_iter(unreachable(&contact));
     let mut summaries = Vec::with_capacity(schedules.len());
     for schedule in schedules.values() {
@@ -124,14 +132,22 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
         problems.extend(pause.map(|pause| paused(name, pause)));
         problems.extend(standing.last.and_then(|last| failed(name, last)));
         let next_slot = schedule.calendar.next_after(now);
-        summaries.push(summary(name, next_slot, pause.is_some(), standing));
+        summaries.push(ScheduleSummary {
+            name: name.to_owned(),
+            next_slot,
+            paused: pause.is_some(),
+            last_state: standing.last.map(|last| last.state.into()),
+            last_success_at: newest.get(name).copied(),
+        });
     }
     problems.extend(state.configuration_problems());
-    let shown = |wanted: fn(operation::State) -> bool| -> Vec<Operation> {
-        let found = view
-            .unfinished()
-            .filter(|operation| wanted(operation.state));
-        found.map(|operation| state.shown(operation)).collect()
+    problems.truncate(SHOWN_MAX);
+    let (running, waiting): (Vec<_>, Vec<_>) = view
+        .unfinished()
+        .partition(|operation| operation.state.is_active());
+    let shown = |operations: &[&Arc<operation::Operation>]| -> Vec<Operation> {
+        let first = operations.iter().take(SHOWN_MAX);
+        first.map(|operation| state.shown(operation)).collect()
     };
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -139,26 +155,24 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
         clickhouse: ClickHouse::of(state.worker.clickhouse_url(), contact),
         destination: state.worker.destination(),
         schedules: summaries,
-        running: shown(operation::State::is_active),
-        waiting: shown(|state| !state.is_active()),
+        running: shown(&running),
+        waiting_count: waiting.len() as u64,
+        waiting: shown(&waiting),
         backups: backups(&view),
         problems,
     })
 }
 
-fn summary(
-    name: &str,
-    next_slot: Option<Timestamp>,
-    paused: bool,
-    standing: Standing<'_>,
-) -> ScheduleSummary {
-    ScheduleSummary {
-        name: name.to_owned(),
-        next_slot,
-        paused,
-        last_state: standing.last.map(|last| last.state.into()),
-        last_success_at: standing.last_success.and_then(|last| last.finished_at),
+/// When the newest backup of each schedule was made; the history may have forgotten its operation.
+fn newest_backups(view: &View) -> HashMap<&str, Timestamp> {
+    let mut newest = HashMap::new();
+    for backup in view.backups() {
+        if let domain::Origin::Schedule { schedule, .. } = &backup.origin {
+            let at = newest.entry(schedule.as_str()).or_insert(backup.created_at);
+            *at = backup.created_at.max(*at);
+        }
     }
+    newest
 }
 
 fn backups(view: &View) -> BackupSummary {
