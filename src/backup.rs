@@ -100,6 +100,9 @@ pub struct Table {
     /// Its bytes on the server's disk at that moment, where the engine tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// For a materialized view: databases beside its own that its definition names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_databases: Option<Vec<String>>,
 }
 
 /// Something on the server that this backup does not hold, and why.

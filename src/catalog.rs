@@ -9,7 +9,7 @@ mod store;
 mod view;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -78,6 +78,8 @@ pub enum CatalogError {
 pub struct Catalog {
     store: Arc<Mutex<store::Store>>,
     view: watch::Sender<Arc<View>>,
+    /// Why the last write failed, while it did.
+    failing: Arc<Mutex<Option<String>>>,
 }
 
 impl Catalog {
@@ -90,6 +92,7 @@ impl Catalog {
         Ok(Self {
             store: Arc::new(Mutex::new(store)),
             view: watch::Sender::new(Arc::new(view)),
+            failing: Arc::default(),
         })
     }
 
@@ -97,6 +100,20 @@ impl Catalog {
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.view.borrow().clone()
+    }
+
+    /// Why the last write failed; `None` while writing works. Until it does, nothing new is begun.
+    #[must_use]
+    pub fn failing(&self) -> Option<String> {
+        self.failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn note(&self, error: Option<&CatalogError>) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) =
+            error.map(ToString::to_string);
     }
 
     /// Wakes at each commit.
@@ -120,10 +137,12 @@ impl Catalog {
             let decision = decide(&current);
             if !decision.changes.is_empty() {
                 let next = current.after(&decision.changes);
-                store.commit(
+                let committed = store.commit(
                     &decision.changes,
                     &current.forgotten(&decision.changes, &next),
-                )?;
+                );
+                this.note(committed.as_ref().err());
+                committed?;
                 this.view.send_replace(Arc::new(next));
             }
             Ok(decision.answer)
@@ -156,9 +175,7 @@ impl Catalog {
         let store = self.store.clone();
         let locked = move || {
             // A panic while the lock was held left SQLite's transaction rolled back: the store is sound.
-            let mut store = store
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
             work(&mut store)
         };
         tokio::task::spawn_blocking(locked)
@@ -328,6 +345,28 @@ mod tests {
             "the file forgot the same"
         );
         assert!(view.operation(waiting).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_told_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = open(&dir);
+        assert_eq!(catalog.failing(), None);
+        let file = dir.path().join("state/catalog.sqlite3");
+        let other = rusqlite::Connection::open(file).unwrap();
+        let rename = |from: &str, to: &str| {
+            let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+            other.execute_batch(&sql).unwrap();
+        };
+        rename("operations", "taken_away");
+        let refused = operation(Trigger::Client, OperationId::of_client());
+        assert!(put(&catalog, refused.clone()).await.is_err());
+        let told = catalog.failing().unwrap();
+        assert!(told.contains("state.dir"), "{told}");
+        assert_eq!(catalog.view().operations().count(), 0);
+        rename("taken_away", "operations");
+        put(&catalog, refused).await.unwrap();
+        assert_eq!(catalog.failing(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod client;
 mod code;
 mod look;
+mod moved;
 mod quote;
 mod scope;
 mod statement;
@@ -14,8 +15,8 @@ pub use look::Adoptable;
 pub use quote::{identifier, string};
 pub use scope::{Preflight, Unresolvable};
 pub use statement::{
-    RestorePlan, RestoredTable, Target, backup_statement, plain_restore_statement, restore_plan,
-    restore_statement,
+    LeftOut, RestorePlan, RestoredTable, Target, backup_statement, plain_restore_statement,
+    restore_plan, restore_statement,
 };
 pub use tables::ExistingTable;
 

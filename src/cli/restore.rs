@@ -72,7 +72,7 @@ pub async fn run(
     output: &Output,
 ) -> Result<ExitCode, Problem> {
     let contents = contents(arguments, client).await?;
-    let request = request::request(arguments, contents.as_ref())?;
+    let mut request = request::request(arguments, contents.as_ref())?;
     let path = ["api", "v1", "operations"];
     let asked = OperationRequest::Restore(RestoreRequest {
         check: true,
@@ -92,6 +92,10 @@ pub async fn run(
     }
     let danger = plan::danger(&check.value, request.existing);
     agreed(arguments, danger.as_ref(), output)?;
+    // Where nothing is to be dropped, nothing was agreed to: what comes there meanwhile stays.
+    if request.existing == Existing::Drop && !matches!(danger, Some(Danger::Drops(_))) {
+        request.existing = Existing::Refuse;
+    }
     let begun = client
         .post(&path, &OperationRequest::Restore(request))
         .await?;

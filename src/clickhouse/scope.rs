@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use super::moved::MATERIALIZED_VIEW;
 use super::quote::{identifier, string, table};
 use super::{Client, Error};
 use crate::backup::{Contents, NotCovered, Scope, Table, TablePattern, glob};
@@ -51,9 +52,10 @@ struct PreflightRow {
     tables: Vec<TableColumns>,
 }
 
-/// A table as an array: its database, name, engine, rows and bytes.
+/// A table as an array: its database, name, engine, rows, bytes, and the definition of a materialized
+/// view.
 #[derive(Debug, Deserialize)]
-struct TableColumns(String, String, String, Option<u64>, Option<u64>);
+struct TableColumns(String, String, String, Option<u64>, Option<u64>, String);
 
 /// A scope that means nothing on this server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,7 +141,8 @@ impl Client {
         let sql = format!(
             "SELECT {SERVER_COLUMNS},
                  (SELECT groupArray((name, engine)) FROM system.databases) AS databases,
-                 (SELECT groupArray((database, name, engine, total_rows, total_bytes)) FROM system.tables
+                 (SELECT groupArray((database, name, engine, total_rows, total_bytes,
+                      if(engine = 'MaterializedView', create_table_query, ''))) FROM system.tables
                   WHERE database NOT IN ({}) AND NOT is_temporary AND NOT startsWith(name, '.inner')) AS tables",
             system.join(", ")
         );
@@ -148,14 +151,16 @@ impl Client {
             .pop()
             .ok_or_else(|| Error::Answer("no row for what the server holds".to_owned()))?;
         let database = |(name, engine)| Database { name, engine };
-        let table = |TableColumns(database, name, engine, rows, bytes)| Table {
+        let mut databases: Vec<Database> = row.databases.into_iter().map(database).collect();
+        let table = |TableColumns(database, name, engine, rows, bytes, definition)| Table {
+            other_databases: (engine == MATERIALIZED_VIEW)
+                .then(|| databases_named(&definition, &databases, &database)),
             database,
             name,
             engine,
             rows,
             bytes,
         };
-        let mut databases: Vec<Database> = row.databases.into_iter().map(database).collect();
         let mut tables: Vec<Table> = row.tables.into_iter().map(table).collect();
         databases.sort_by(|one, other| one.name.cmp(&other.name));
         tables.sort();
@@ -165,6 +170,26 @@ impl Client {
             tables,
         })
     }
+}
+
+/// Databases other than `own` that a definition names. ClickHouse writes definitions with full names;
+/// a column of the same name is taken for a database too, which errs on the careful side.
+fn databases_named(definition: &str, databases: &[Database], own: &str) -> Vec<String> {
+    let is_named = |name: &str| {
+        let quoted = format!("{}.", identifier(name));
+        let plain = format!("{name}.");
+        definition.contains(&quoted)
+            || definition.match_indices(&plain).any(|(at, _)| {
+                let before = definition[..at].chars().next_back();
+                before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '.')
+            })
+    };
+    databases
+        .iter()
+        .map(|database| database.name.as_str())
+        .filter(|name| *name != own && is_named(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 impl Preflight {

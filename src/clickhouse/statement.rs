@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::moved::why_left_out;
 use super::quote::{identifier, string, table};
 use super::scope::is_reserved;
 use crate::backup::{BackupName, Contents, Place, Table, TablePattern};
@@ -26,8 +27,19 @@ pub struct RestorePlan {
     /// The tables that it would make or fill; `None` where the backup's contents are not known, and
     /// ClickHouse decides.
     pub targets: Option<Vec<RestoredTable>>,
+    /// Tables that were chosen and are not restored, with the reason.
+    pub left_out: Vec<LeftOut>,
     /// Databases that tables are restored into one by one: ClickHouse wants them to exist (seen: code 81).
     pub into_databases: BTreeSet<String>,
+}
+
+/// A table that a restore leaves out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Where it would have gone.
+    pub table: RestoredTable,
+    /// Why it does not.
+    pub reason: String,
 }
 
 /// A table of a backup, and where it goes.
@@ -122,53 +134,107 @@ fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure
         .filter(|t| all || work.tables.iter().any(|p| p.matches(&t.database, &t.name)))
         .collect();
     for (from, _) in &work.database_mapping {
-        if !contents.databases.contains(from)
-            && !contents.tables.iter().any(|t| t.database == *from)
-        {
+        let is_chosen =
+            all && contents.databases.contains(from) || chosen.iter().any(|t| t.database == *from);
+        if !is_chosen {
             return Err(missing(format!(
-                "the backup {} holds no database {from}",
+                "no database {from} is among what would be restored from {}, so it cannot get another name",
                 work.backup
             )));
         }
     }
-    let whole = all && work.table_mapping.is_empty();
-    one_name_each(work, contents, &chosen, whole)?;
-    let mut elements = Vec::new();
-    if whole {
-        elements.extend(
-            contents
-                .databases
-                .iter()
-                .map(|name| database_element(work, name)),
-        );
-    }
-    let mut into_databases = BTreeSet::new();
-    for t in chosen
+    renames_something(work, |from| {
+        chosen
+            .iter()
+            .any(|t| *from == t.name || *from == format!("{}.{}", t.database, t.name))
+    })?;
+    let (left_out, kept) = divided(work, contents, &chosen);
+    // A database is named as a whole only where all of it is restored under one name.
+    let whole = |database: &String| {
+        let lacks = |left_out: &LeftOut| left_out.table.from.database == *database;
+        all && work.table_mapping.is_empty() && !left_out.iter().any(lacks)
+    };
+    let databases: Vec<&String> = contents
+        .databases
         .iter()
-        .filter(|t| !(whole && contents.databases.contains(&t.database)))
-    {
+        .filter(|name| whole(name))
+        .collect();
+    one_name_each(work, &databases, &kept)?;
+    let mut elements: Vec<String> = databases
+        .iter()
+        .map(|name| database_element(work, name))
+        .collect();
+    let mut into_databases = BTreeSet::new();
+    for t in kept.iter().filter(|t| !databases.contains(&&t.database)) {
         elements.push(table_element(work, &t.database, &t.name));
         into_databases.insert(mapped(work, &t.database, &t.name).0);
     }
-    if elements.is_empty() {
-        return Err(missing(format!(
-            "the backup {} holds no table that matches {}",
-            work.backup,
-            named(&work.tables)
-        )));
-    }
-    let targets = chosen.into_iter().map(|t| {
-        let (into_database, into_name) = mapped(work, &t.database, &t.name);
-        RestoredTable {
-            from: t.clone(),
-            into_database,
-            into_name,
+    match (elements.is_empty(), left_out.first()) {
+        (false, _) => {}
+        (true, Some(first)) => {
+            return Err(missing(format!(
+                "{}.{} is not restored under another name: {}",
+                first.table.from.database, first.table.from.name, first.reason
+            )));
         }
-    });
+        (true, None) => {
+            return Err(missing(format!(
+                "the backup {} holds no table that matches {}",
+                work.backup,
+                named(&work.tables)
+            )));
+        }
+    }
     Ok(RestorePlan {
         elements: elements.join(", "),
-        targets: Some(targets.collect()),
+        targets: Some(kept.into_iter().map(|t| restored(work, t)).collect()),
+        left_out,
         into_databases,
+    })
+}
+
+/// What is left out, and what stays.
+fn divided<'a>(
+    work: &RestoreWork,
+    contents: &Contents,
+    chosen: &[&'a Table],
+) -> (Vec<LeftOut>, Vec<&'a Table>) {
+    let (mut left_out, mut kept) = (Vec::new(), Vec::new());
+    for table in chosen {
+        match why_left_out(table, work, contents, chosen) {
+            Some(reason) => left_out.push(LeftOut {
+                table: restored(work, table),
+                reason,
+            }),
+            None => kept.push(*table),
+        }
+    }
+    (left_out, kept)
+}
+
+fn restored(work: &RestoreWork, table: &Table) -> RestoredTable {
+    let (into_database, into_name) = mapped(work, &table.database, &table.name);
+    RestoredTable {
+        from: table.clone(),
+        into_database,
+        into_name,
+    }
+}
+
+/// A new name for a table that is not among those restored is a mistake, and a dangerous one: the
+/// table that was meant would go to its old name.
+fn renames_something(
+    work: &RestoreWork,
+    is_restored: impl Fn(&String) -> bool,
+) -> Result<(), Failure> {
+    let idle = work
+        .table_mapping
+        .iter()
+        .find(|(from, _)| !is_restored(from));
+    idle.map_or(Ok(()), |(from, _)| {
+        Err(missing(format!(
+            "no table named {from} is among those that would be restored, so it cannot get another name"
+        )))
     })
 }
 
@@ -176,13 +242,13 @@ fn known(work: &RestoreWork, contents: &Contents) -> Result<RestorePlan, Failure
 /// 607) after what stood in the way was dropped.
 fn one_name_each(
     work: &RestoreWork,
-    contents: &Contents,
+    databases: &[&String],
     chosen: &[&Table],
-    whole: bool,
 ) -> Result<(), Failure> {
     let mut sources = BTreeMap::new();
-    let databases = contents.databases.iter().filter(|_| whole);
-    let databases = databases.map(|name| (mapped_database(work, name).to_owned(), name.clone()));
+    let databases = databases
+        .iter()
+        .map(|name| (mapped_database(work, name).to_owned(), (*name).clone()));
     let tables = chosen.iter().map(|t| {
         let (database, name) = mapped(work, &t.database, &t.name);
         (
@@ -224,6 +290,13 @@ fn unknown(work: &RestoreWork) -> Result<RestorePlan, Failure> {
         );
         return Err(missing(text));
     }
+    // A whole database has no place for the new name of one of its tables.
+    renames_something(work, |from| {
+        let exact = work.tables.iter().filter_map(|pattern| pattern.as_exact());
+        exact
+            .into_iter()
+            .any(|(database, name)| from == name || *from == format!("{database}.{name}"))
+    })?;
     let mut elements = Vec::new();
     let mut into_databases = BTreeSet::new();
     for pattern in &work.tables {
@@ -253,6 +326,7 @@ fn unknown(work: &RestoreWork) -> Result<RestorePlan, Failure> {
     Ok(RestorePlan {
         elements: elements.join(", "),
         targets: None,
+        left_out: Vec::new(),
         into_databases,
     })
 }
@@ -287,7 +361,7 @@ fn mapped_database<'a>(work: &'a RestoreWork, name: &'a str) -> &'a str {
 }
 
 /// Where a table goes: its own mapping says the table, and may say the database; else that one's mapping does.
-fn mapped(work: &RestoreWork, database: &str, name: &str) -> (String, String) {
+pub(super) fn mapped(work: &RestoreWork, database: &str, name: &str) -> (String, String) {
     let full = format!("{database}.{name}");
     let to = work
         .table_mapping

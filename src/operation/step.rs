@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Attempt, AttemptId, CancelCause, Delivery, Event, Failure, FailureKind, Operation, Outcome,
-    Server, State,
+    Server, State, Work,
 };
 
 /// Two readings of `now() - uptime()` of one run of a server differ by at most the rounding of both.
@@ -207,7 +207,15 @@ fn surely_absent(attempt: &Attempt, asked: Timestamp, now: Timestamp) -> bool {
 
 fn lost(operation: &Operation, now: Timestamp) -> Step {
     let text = "the ClickHouse server restarted while it ran, and knows nothing of it any more";
-    let failure = Failure::new(FailureKind::Lost, text);
+    let failure = match operation.work {
+        Work::Backup(_) => Failure::new(FailureKind::Lost, text),
+        Work::Restore(_) => Failure::new(
+            FailureKind::Lost,
+            format!(
+                "{text}; rows may have been restored, wholly or in part: look at the tables before you repeat it"
+            ),
+        ),
+    };
     Step::Record(Event::AttemptFailed {
         failure,
         retry_at: operation.retry_at(FailureKind::Lost, now),

@@ -33,6 +33,8 @@ pub struct CheckedTable {
     pub table: RestoredTable,
     /// What would happen there.
     pub action: Action,
+    /// Why it is left out, where it is.
+    pub reason: Option<String>,
     /// Rows that are there now.
     pub existing_rows: Option<u64>,
 }
@@ -50,6 +52,8 @@ pub enum Action {
     Refuse,
     /// What is there stays as it is: only definitions are restored.
     Keep,
+    /// It is not restored, although it was chosen.
+    LeftOut,
 }
 
 /// A check that could not be made.
@@ -115,10 +119,17 @@ fn checked(work: &RestoreWork, meaning: &Meaning, survey: Survey) -> RestoreChec
             CheckedTable {
                 table: table.clone(),
                 action: action(work, existing.map(|found| found.total_rows)),
+                reason: None,
                 existing_rows,
             }
         };
-        targets.iter().map(each).collect()
+        let left_out = plan.left_out.iter().map(|left_out| CheckedTable {
+            table: left_out.table.clone(),
+            action: Action::LeftOut,
+            reason: Some(left_out.reason.clone()),
+            existing_rows: None,
+        });
+        targets.iter().map(each).chain(left_out).collect()
     });
     RestoreCheck {
         backup: meaning.backup.clone(),

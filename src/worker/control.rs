@@ -100,13 +100,13 @@ impl Worker {
             return Err(PauseError::ReasonTooLong);
         }
         let until_text = until.map(|until| until.to_string());
-        tracing::warn!(schedule.name = %schedule, until = until_text, reason, "the schedule is paused");
         let pause = Pause {
             since,
             until,
-            reason,
+            reason: reason.clone(),
         };
         self.put_pause(schedule, Some(pause)).await?;
+        tracing::warn!(schedule.name = %schedule, until = until_text, reason, "the schedule is paused");
         Ok(())
     }
 
@@ -119,8 +119,9 @@ impl Worker {
         if self.0.catalog.view().pause(schedule).is_none() {
             return Ok(());
         }
+        self.put_pause(schedule, None).await?;
         tracing::info!(schedule.name = %schedule, "the schedule goes on");
-        self.put_pause(schedule, None).await
+        Ok(())
     }
 
     async fn put_pause(
@@ -157,6 +158,9 @@ fn admit(
         .iter()
         .max_by_key(|operation| operation.run().unwrap_or_default());
     match last {
+        Some(last) if matches!(last.state, State::Cancelling(_)) => {
+            return Err(RunError::Busy((*last).clone()));
+        }
         Some(last) if !last.state.is_terminal() => return Ok(Submitted::Active((*last).clone())),
         Some(last) if last.state == State::Succeeded => {
             return Err(RunError::Done(last.backup_name().clone()));

@@ -271,9 +271,11 @@ impl<'a> Pass<'a> {
             .push(Change::PutLastSlot(schedule.name.clone(), last));
     }
 
-    /// At most one operation of a schedule waits: an older one gives way to the newer slot.
+    /// At most one slot of a schedule waits: an older one gives way to the newer slot. What somebody
+    /// asked for by hand does not: it is another night, or was not a slot at all.
     fn supersede(&mut self, schedule: &Schedule, now: Timestamp) {
-        for operation in self.waiting.remove(&schedule.name).into_iter().flatten() {
+        let waiting = self.waiting.remove(&schedule.name).into_iter().flatten();
+        for operation in waiting.filter(|operation| is_of_calendar(operation, schedule)) {
             // One that has failed before keeps its failure: it was more than skipped.
             let event = match operation
                 .failure
@@ -340,6 +342,12 @@ impl<'a> Pass<'a> {
             .push(Change::PutOperation(Box::new(operation.clone())));
         self.announced.push((before, operation));
     }
+}
+
+/// Whether an operation was fired by the calendar, not by hand.
+fn is_of_calendar(operation: &Operation, schedule: &Schedule) -> bool {
+    let is_slot = |slot: Timestamp| schedule.calendar.latest_at(slot) == Some(slot);
+    operation.run() == Some(1) && operation.slot().is_some_and(is_slot)
 }
 
 /// Which run of which slot.

@@ -150,3 +150,55 @@ async fn a_night_that_is_run_again_waits_out_a_client_and_not_the_other_way_roun
     assert_eq!(again["state"], "succeeded");
     simulation.end().await;
 }
+
+/// What was asked for by hand is another night, and the next slot does not push it out.
+#[tokio::test(start_paused = true)]
+async fn a_night_that_is_run_again_is_not_superseded_by_the_next_slot() {
+    let simulation = Simulation::start("2026-11-21T22:00:00Z", DAILY).await;
+    let fates = [
+        Fate::failure(FATAL),
+        Fate::success(std::time::Duration::from_secs(3 * 3_600)),
+    ];
+    simulation.fake.server().fates.extend(fates);
+    simulation.until("2026-11-22T23:00:00Z").await;
+    let daemon = simulation.daemon();
+    let manual = json!({"kind": "backup", "backup": "manual"});
+    daemon.post_json("/api/v1/operations", &manual).await;
+    let slot = json!({"slot": "2026-11-22"});
+    let path = "/api/v1/schedules/daily/run";
+    let (status, _) = daemon.post_json(path, &slot).await;
+    assert_eq!(status, 202);
+    simulation.until("2026-11-23T12:00:00Z").await;
+    let view = simulation.end().await;
+    let found: Vec<_> = view
+        .operations()
+        .map(|operation| (operation.backup_name().as_str(), operation.state))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("2026-11-22", State::Failed),
+            ("manual", State::Succeeded),
+            ("2026-11-22", State::Succeeded),
+            ("2026-11-23", State::Succeeded),
+        ]
+    );
+}
+
+/// Nobody may take a cancelled operation for one that was accepted.
+#[tokio::test(start_paused = true)]
+async fn a_night_that_is_being_cancelled_is_not_run_again_at_once() {
+    let simulation = Simulation::start("2026-11-21T22:00:00Z", DAILY).await;
+    simulation.fake.server().kills = false;
+    simulation.until("2026-11-22T00:00:05Z").await;
+    let daemon = simulation.daemon();
+    let (_, status) = daemon.get_json("/api/v1/status").await;
+    let id = status["running"][0]["id"].as_str().unwrap().to_owned();
+    let cancel = format!("/api/v1/operations/{id}/cancel");
+    let (status, cancelled) = daemon.post_json(&cancel, &json!({})).await;
+    assert_eq!((status, &cancelled["state"]), (202, &json!("cancelling")));
+    let slot = json!({"slot": "2026-11-22"});
+    let (status, busy) = daemon.post_json("/api/v1/schedules/daily/run", &slot).await;
+    assert_eq!((status, &busy["error"]["kind"]), (423, &json!("busy")));
+    simulation.end().await;
+}

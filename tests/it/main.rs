@@ -15,6 +15,7 @@ mod cli_strange;
 mod control;
 mod faults;
 mod mission;
+mod moved;
 mod openapi;
 mod process;
 mod reload;

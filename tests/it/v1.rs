@@ -55,7 +55,7 @@ async fn a_backup_is_made_shown_checked_and_restored_beside_the_live_tables() {
     let (_, check) = daemon.post_json("/api/v1/operations", &check).await;
     let expected = json!([{
         "from": "v1_shop.orders", "into": "v1_old.orders", "rows": 10_000,
-        "action": "create", "existing_rows": null,
+        "action": "create", "reason": null, "existing_rows": null,
     }]);
     assert_eq!(
         (&check["tables"], &check["refused"]),

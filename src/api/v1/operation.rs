@@ -313,6 +313,8 @@ pub struct RestoredTable {
     pub rows: Option<u64>,
     /// What would happen there.
     pub action: RestoreAction,
+    /// Why it is left out, where it is.
+    pub reason: Option<String>,
     /// Rows that are there now, where a table of that name exists and tells.
     pub existing_rows: Option<u64>,
 }
@@ -331,6 +333,8 @@ pub enum RestoreAction {
     Refuse,
     /// The table is there and stays as it is: only definitions are restored.
     Keep,
+    /// It is not restored: under another name it would go on working on live tables.
+    LeftOut,
 }
 
 impl Operation {

@@ -300,6 +300,7 @@ impl From<worker::RestoreCheck> for RestoreCheck {
                 into: format!("{}.{}", table.into_database, table.into_name),
                 rows: from.rows,
                 action: checked.action.into(),
+                reason: checked.reason.clone(),
                 existing_rows: checked.existing_rows,
             }
         };
@@ -324,6 +325,7 @@ impl From<Action> for RestoreAction {
             Action::Drop => Self::Drop,
             Action::Refuse => Self::Refuse,
             Action::Keep => Self::Keep,
+            Action::LeftOut => Self::LeftOut,
         }
     }
 }

@@ -102,7 +102,7 @@ pub struct BackupSummary {
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusProblem {
-    /// A word for programs: `clickhouse_unreachable`, `schedule_failed`, `schedule_paused`,
+    /// A word for programs: `catalog_failing`, `clickhouse_unreachable`, `schedule_failed`, `schedule_paused`,
     /// `configuration_refused`, `configuration_warning`, `no_schedules`.
     pub kind: String,
     /// What is wrong.
@@ -122,7 +122,8 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
     let now = state.clock.now();
     let schedules = state.schedules();
     let (standings, newest) = (standings(&view), newest_backups(&view));
-    let mut problems = Vec::from_iter(unreachable(&contact));
+    let mut problems = Vec::from_iter(state.catalog.failing().map(not_written));
+    problems.extend(unreachable(&contact));
     let mut summaries = Vec::with_capacity(schedules.len());
     for schedule in schedules.values() {
         let standing = standings.get(&schedule.name).copied().unwrap_or_default();
@@ -184,6 +185,16 @@ fn backups(view: &View) -> BackupSummary {
         bytes_written: view.backups().map(|backup| backup.bytes_written).sum(),
         newest: newest.map(|backup| backup.name.to_string()),
         newest_at: newest.map(|backup| backup.created_at),
+    }
+}
+
+fn not_written(message: String) -> StatusProblem {
+    StatusProblem {
+        kind: "catalog_failing".to_owned(),
+        message: format!("nothing new is begun, because nothing can be written down: {message}"),
+        hint:
+            "make room on the disk of state.dir, or make it writable; the daemon goes on by itself"
+                .to_owned(),
     }
 }
 

@@ -97,7 +97,7 @@ pub fn told(check: &RestoreCheck, existing: Existing, structure_only: bool, look
     }
     out += "\n";
     match &check.tables {
-        Some(tables) => out += &all(tables, look),
+        Some(tables) => out += &(all(tables, look) + &left_out(tables)),
         None => {
             let statement = text::clean(&check.statement);
             out += &format!(
@@ -134,13 +134,28 @@ fn all(tables: &[RestoredTable], look: &Look) -> String {
     )
 }
 
+/// Why tables that were chosen are not restored.
+fn left_out(tables: &[RestoredTable]) -> String {
+    let reasons = tables
+        .iter()
+        .filter_map(|table| Some((table, table.reason.as_ref()?)));
+    reasons
+        .take(TABLES_MAX)
+        .map(|(table, reason)| {
+            let sentence = format!("left out {}: {reason}", table.from);
+            styled(YELLOW, &text::clean(&sentence)) + "\n"
+        })
+        .collect()
+}
+
 fn weight(action: RestoreAction) -> u8 {
     match action {
         RestoreAction::Refuse => 0,
         RestoreAction::Drop => 1,
-        RestoreAction::Fill => 2,
-        RestoreAction::Keep => 3,
-        RestoreAction::Create => 4,
+        RestoreAction::LeftOut => 2,
+        RestoreAction::Fill => 3,
+        RestoreAction::Keep => 4,
+        RestoreAction::Create => 5,
     }
 }
 
@@ -184,6 +199,7 @@ fn word(table: &RestoredTable) -> (clap::builder::styling::Style, &'static str) 
         RestoreAction::Drop => (RED, "drop, create"),
         RestoreAction::Refuse => (RED, "in the way"),
         RestoreAction::Keep => (PLAIN, "keep"),
+        RestoreAction::LeftOut => (YELLOW, "left out"),
     }
 }
 
@@ -231,6 +247,7 @@ mod tests {
             into: format!("shop_old.{name}"),
             rows: Some(1_200_000),
             action,
+            reason: None,
             existing_rows,
         }
     }

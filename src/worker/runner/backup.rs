@@ -36,7 +36,7 @@ impl Worker {
         let mut attempt = again.cloned().unwrap_or_else(fresh);
         attempt.tables = u64::try_from(contents.tables.len()).ok();
         attempt.bytes_expected = bytes(&contents).filter(|_| !work.scope.structure_only);
-        let note = (attempt.backup != work.name).then(|| {
+        let notes = (attempt.backup != work.name).then(|| {
             let written = &attempt.backup;
             format!(
                 "the name {} is blocked by a dead attempt, so the backup is written as {written}",
@@ -54,7 +54,7 @@ impl Worker {
             contents: Some(contents),
             clearing: Clearing::default(),
             statement,
-            note,
+            notes: notes.into_iter().collect(),
         })
     }
 }

@@ -32,9 +32,12 @@ impl Worker {
                 contents.into_iter().collect(),
             )
             .await?;
-        if let Some(note) = prepared.note.clone() {
+        let notes = prepared.notes.clone();
+        for note in &notes {
             tracing::warn!(operation.id = %operation.id, "{note}");
-            self.amend(operation.id, move |operation| operation.notes.push(note))
+        }
+        if !notes.is_empty() {
+            self.amend(operation.id, move |operation| operation.notes.extend(notes))
                 .await?;
         }
         self.deliver(&begun, prepared).await

@@ -20,7 +20,7 @@ pub(super) struct Prepared {
     /// The statement.
     pub statement: String,
     /// What the caller should know.
-    pub note: Option<String>,
+    pub notes: Vec<String>,
 }
 
 /// What a restore does to the server before its statement.

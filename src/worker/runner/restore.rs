@@ -63,12 +63,13 @@ impl Worker {
             plan,
             ..
         } = meaning;
-        let note = (backup != work.backup).then(|| {
+        let mut notes = left_out_notes(&plan);
+        notes.extend((backup != work.backup).then(|| {
             format!(
                 "{} was written as {backup}, because a dead attempt had blocked the name",
                 work.backup
             )
-        });
+        }));
         let mut attempt = again
             .cloned()
             .unwrap_or_else(|| self.attempt(operation, backup, place, server));
@@ -82,7 +83,7 @@ impl Worker {
             contents: None,
             clearing,
             statement,
-            note,
+            notes,
         })
     }
 
@@ -170,6 +171,20 @@ pub(in crate::worker) fn clearing(
         }
     }
     Ok(clearing)
+}
+
+/// What is not restored although it was chosen, for the history.
+fn left_out_notes(plan: &RestorePlan) -> Vec<String> {
+    let named = plan.left_out.iter().take(NAMED_MAX_TABLES);
+    named
+        .map(|left_out| {
+            let from = &left_out.table.from;
+            format!(
+                "left out {}.{}: {}",
+                from.database, from.name, left_out.reason
+            )
+        })
+        .collect()
 }
 
 fn refuse_rows(in_the_way: &[ExistingTable]) -> Result<(), Failure> {

@@ -214,7 +214,7 @@ impl Server {
             Ok(self.look(sql))
         } else if sql.contains("FROM system.databases) AS databases") {
             let tables: Vec<_> = (0..self.tables)
-                .map(|n| serde_json::json!(["shop", format!("t{n}"), "MergeTree", 100, 1_024]))
+                .map(|n| serde_json::json!(["shop", format!("t{n}"), "MergeTree", 100, 1_024, ""]))
                 .collect();
             let held =
                 serde_json::json!({ "databases": self.databases, "tables": tables }).to_string();
