@@ -171,6 +171,9 @@ pub struct Backup {
     pub files: u64,
     /// Tables in it, where that is known.
     pub tables: Option<u64>,
+    /// It holds definitions only, no rows.
+    #[serde(default)]
+    pub structure_only: bool,
 }
 
 /// The backup that `name` means: the one in the destination under exactly that name, else the newest

@@ -325,6 +325,7 @@ impl Operation {
             bytes_written: outcome.bytes_written,
             files: outcome.files,
             tables: attempt.tables,
+            structure_only: work.scope.structure_only,
         })
     }
 }

@@ -283,6 +283,7 @@ pub(super) fn backup(name: &str, created: &str, bytes_written: u64, base: Option
         bytes_written,
         files: 3,
         tables: Some(1),
+        structure_only: false,
     }
 }
 

@@ -122,6 +122,7 @@ pub fn backup(name: &str) -> Backup {
         bytes_written: 300_000_000,
         files: 1_234,
         tables: Some(3),
+        structure_only: false,
         operation: operation().id,
     }
 }

@@ -81,7 +81,7 @@ impl FailureKind {
             Self::Busy => {
                 "wait for the other backup or restore, or set allow_concurrent_backups on the server"
             }
-            Self::Exists => "choose another name, or delete what lies under this one",
+            Self::Exists => "choose another name; this version cannot free one that is taken",
             Self::NotFound => {
                 "compare the name with the list of backups, and databases and tables with the server"
             }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::Worker;
-use crate::clickhouse::Error;
-use crate::operation::Server;
+use crate::operation::{Failure, FailureKind, Server};
 
 /// How long an answer is good: whoever looks at the status all the time costs a query each 2 s.
 const GOOD_FOR: Duration = Duration::from_secs(2);
@@ -19,7 +18,7 @@ pub struct Contact {
     /// When it was asked.
     pub asked_at: jiff::Timestamp,
     /// Who it is and its version, or what went wrong.
-    pub answer: Result<(Server, String), String>,
+    pub answer: Result<(Server, String), Failure>,
     fresh_until: Instant,
 }
 
@@ -45,11 +44,14 @@ impl Worker {
             return contact.clone();
         }
         let answer = match timeout(ANSWER_TIMEOUT, self.0.client.server()).await {
-            Ok(answer) => answer.map_err(|error: Error| error.to_string()),
-            Err(_) => Err(format!(
-                "ClickHouse at {} does not answer: nothing within {} s",
-                self.0.client.url(),
-                ANSWER_TIMEOUT.as_secs()
+            Ok(answer) => answer.map_err(|error| error.failure("asking ClickHouse who it is")),
+            Err(_) => Err(Failure::new(
+                FailureKind::Unreachable,
+                format!(
+                    "ClickHouse at {} does not answer: nothing within {} s",
+                    self.0.client.url(),
+                    ANSWER_TIMEOUT.as_secs()
+                ),
             )),
         };
         let contact = Contact {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::scheduler::{SlotWork, operation_of};
+use super::scheduler::{SlotWork, name_of, operation_of};
 use super::{Submitted, Worker};
 use crate::backup::{BackupName, BackupNameError};
 use crate::catalog::{CatalogError, Change, Decision, View};
@@ -174,7 +174,10 @@ fn admit(
         attempts_before: last.map_or(0, |last| last.attempts_in_all()),
         number: view.next_number(),
     };
-    let operation = operation_of(schedule, work, worker, now)?;
+    let mut operation = operation_of(schedule, work, worker, now)?;
+    operation
+        .notes
+        .extend(pushed_out(schedule, &operation, now));
     let name = operation.backup_name();
     if let Some(taken) = view.backup(name) {
         return Err(RunError::NameTaken(taken.name.clone()));
@@ -188,6 +191,15 @@ fn admit(
         Some(other) => Err(RunError::Busy(other.clone())),
         None => Ok(Submitted::Accepted(Arc::new(operation))),
     }
+}
+
+/// A run of now can take the name of the next slot, which is then skipped.
+fn pushed_out(schedule: &Schedule, operation: &Operation, now: Timestamp) -> Option<String> {
+    let next = schedule.calendar.next_after(now)?;
+    let name = name_of(schedule, next).ok()?;
+    (name == *operation.backup_name()).then(|| {
+        format!("the slot of {next} has the same name, {name}, and will be skipped once this backup is made")
+    })
 }
 
 /// Slots are whole seconds.

@@ -43,6 +43,8 @@ pub struct Backup {
     pub files: u64,
     /// Tables in it, where that is known.
     pub tables: Option<u64>,
+    /// It holds definitions only: restoring it brings no rows.
+    pub structure_only: bool,
     /// The operation that made it; the history forgets it sooner than the backup.
     pub operation: Uuid,
 }
@@ -131,6 +133,7 @@ impl Backup {
             bytes_written: backup.bytes_written,
             files: backup.files,
             tables: backup.tables,
+            structure_only: backup.structure_only,
             operation: backup.operation,
         }
     }

@@ -18,6 +18,7 @@ use crate::api::ApiState;
 use crate::backup as domain;
 use crate::catalog::View;
 use crate::operation::{self, FailureKind};
+use crate::schedule::SkipReason;
 use crate::worker::Contact;
 
 /// What there is, what runs, what comes, and what is wrong.
@@ -102,7 +103,7 @@ pub struct BackupSummary {
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusProblem {
-    /// A word for programs: `catalog_failing`, `clickhouse_unreachable`, `schedule_failed`, `schedule_paused`,
+    /// A word for programs: `catalog_failing`, `clickhouse_unreachable`, `clickhouse_refuses`, `schedule_failed`, `schedule_paused`,
     /// `configuration_refused`, `configuration_warning`, `no_schedules`.
     pub kind: String,
     /// What is wrong.
@@ -199,11 +200,15 @@ fn not_written(message: String) -> StatusProblem {
 }
 
 fn unreachable(contact: &Contact) -> Option<StatusProblem> {
-    let error = contact.answer.as_ref().err()?;
+    let failure = contact.answer.as_ref().err()?;
+    let kind = match failure.kind {
+        FailureKind::Unreachable => "clickhouse_unreachable",
+        _ => "clickhouse_refuses",
+    };
     Some(StatusProblem {
-        kind: "clickhouse_unreachable".to_owned(),
-        message: error.clone(),
-        hint: FailureKind::Unreachable.hint().to_owned(),
+        kind: kind.to_owned(),
+        message: failure.message.clone(),
+        hint: failure.kind.hint().to_owned(),
     })
 }
 
@@ -225,6 +230,11 @@ fn paused(name: &str, pause: &crate::schedule::Pause) -> StatusProblem {
     }
 }
 
+fn slot_text(last: &operation::Operation) -> String {
+    last.slot()
+        .map_or_else(String::new, |slot| format!(" of {slot}"))
+}
+
 /// Nobody reads nanoseconds in a sentence.
 fn to_the_second(at: Timestamp) -> Timestamp {
     at.round(jiff::Unit::Second).unwrap_or(at)
@@ -240,6 +250,19 @@ fn failed(name: &str, last: &operation::Operation) -> Option<StatusProblem> {
             "somebody ended it".to_owned(),
             FailureKind::Cancelled.hint(),
         ),
+        // Somebody made that backup: the night is not without one, but its schedule did not make it.
+        (operation::State::Skipped, _, Some(SkipReason::NameTaken)) => {
+            return Some(StatusProblem {
+                kind: "schedule_failed".to_owned(),
+                message: format!(
+                    "the last slot{} of schedule {name} was skipped: a backup named {} existed already",
+                    slot_text(last),
+                    last.backup_name()
+                ),
+                hint: "make one of now under another name: clickhouse-backupd backup create NAME"
+                    .to_owned(),
+            });
+        }
         (operation::State::Skipped, _, Some(reason)) => (
             "was skipped",
             reason.to_string(),
@@ -247,13 +270,17 @@ fn failed(name: &str, last: &operation::Operation) -> Option<StatusProblem> {
         ),
         _ => return None,
     };
-    let slot = last
-        .slot()
-        .map_or_else(String::new, |slot| format!(" of {slot}"));
+    let slot = last.slot().map(|slot| format!(" --slot {slot}"));
     Some(StatusProblem {
         kind: "schedule_failed".to_owned(),
-        message: format!("the last slot{slot} of schedule {name} {what}: {message}"),
-        hint: format!("{hint}; then: clickhouse-backupd schedule run {name}"),
+        message: format!(
+            "the last slot{} of schedule {name} {what}: {message}",
+            slot_text(last)
+        ),
+        hint: format!(
+            "{hint}; then: clickhouse-backupd schedule run {name}{}",
+            slot.unwrap_or_default()
+        ),
     })
 }
 
@@ -261,7 +288,7 @@ impl ClickHouse {
     fn of(url: &str, contact: Contact) -> Self {
         let (answer, error) = match contact.answer {
             Ok(answer) => (Some(answer), None),
-            Err(error) => (None, Some(error)),
+            Err(failure) => (None, Some(failure.message)),
         };
         let (server, version) = answer.unzip();
         Self {

@@ -22,9 +22,15 @@ impl Worker {
                 .map_or_else(|| base.clone(), |found| found.name.clone())
         });
         let preflight = self.0.client.preflight().await?;
-        let (elements, contents) = preflight
+        let (elements, mut contents) = preflight
             .resolve(&work.scope)
             .map_err(|error| NotReady::Impossible(error.into()))?;
+        if work.scope.structure_only {
+            // Their rows are not in it, and nobody may believe so.
+            for table in &mut contents.tables {
+                (table.rows, table.bytes) = (None, None);
+            }
+        }
         let fresh = || {
             self.attempt(
                 operation,
@@ -35,7 +41,7 @@ impl Worker {
         };
         let mut attempt = again.cloned().unwrap_or_else(fresh);
         attempt.tables = u64::try_from(contents.tables.len()).ok();
-        attempt.bytes_expected = bytes(&contents).filter(|_| !work.scope.structure_only);
+        attempt.bytes_expected = bytes(&contents);
         let notes = (attempt.backup != work.name).then(|| {
             let written = &attempt.backup;
             format!(

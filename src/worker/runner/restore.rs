@@ -26,6 +26,8 @@ pub(in crate::worker) struct Meaning {
     /// The elements and their targets.
     pub plan: RestorePlan,
     contents: Option<Contents>,
+    /// The backup holds definitions only.
+    structure_only: bool,
 }
 
 /// What a restore would meet on the server.
@@ -93,16 +95,18 @@ impl Worker {
         work: &RestoreWork,
     ) -> Result<Result<Meaning, Failure>, CatalogError> {
         let view = self.0.catalog.view();
-        let (backup, place, created_at, contents) = match view.backup(&work.backup) {
-            Some(found) => (
-                found.name.clone(),
-                found.place.clone(),
-                Some(found.created_at),
-                self.0.catalog.contents(&found.attempt).await?,
-            ),
-            // Not known here says nothing about the destination: ClickHouse decides.
-            None => (work.backup.clone(), self.0.place.clone(), None, None),
+        let found = view.backup(&work.backup);
+        let contents = match found {
+            Some(found) => self.0.catalog.contents(&found.attempt).await?,
+            None => None,
         };
+        // Not known here says nothing about the destination: ClickHouse decides.
+        let (backup, place) = found.map_or_else(
+            || (work.backup.clone(), self.0.place.clone()),
+            |found| (found.name.clone(), found.place.clone()),
+        );
+        let created_at = found.map(|found| found.created_at);
+        let structure_only = found.is_some_and(|found| found.structure_only);
         let plan = clickhouse::restore_plan(work, contents.as_ref());
         Ok(plan.map(|plan| Meaning {
             backup,
@@ -110,6 +114,7 @@ impl Worker {
             created_at,
             plan,
             contents,
+            structure_only,
         }))
     }
 
@@ -161,6 +166,9 @@ pub(in crate::worker) fn clearing(
         Existing::Refuse if !work.structure_only => refuse_rows(&survey.in_the_way)?,
         Existing::Refuse | Existing::Append => {}
         Existing::Drop => {
+            if meaning.structure_only && !work.structure_only {
+                refuse_rows_for_nothing(&survey.in_the_way)?;
+            }
             clearing.probe = contents
                 .tables
                 .iter()
@@ -212,6 +220,21 @@ fn refuse_rows(in_the_way: &[ExistingTable]) -> Result<(), Failure> {
         text.push_str(&format!(", and {more} more"));
     }
     Err(Failure::new(FailureKind::NonEmptyTarget, text))
+}
+
+/// Rows would be dropped, and none come back.
+fn refuse_rows_for_nothing(to_drop: &[ExistingTable]) -> Result<(), Failure> {
+    let rows: u64 = to_drop.iter().filter_map(|found| found.total_rows).sum();
+    if rows == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        FailureKind::NonEmptyTarget,
+        format!(
+            "this backup holds definitions only: {rows} rows would be dropped, and none come back; \
+             where that is meant, ask for definitions only (schema)"
+        ),
+    ))
 }
 
 /// A table that something else needs would be refused in the middle of the dropping.
