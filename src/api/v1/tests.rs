@@ -115,6 +115,9 @@ async fn a_restore_keeps_what_was_asked_for() {
 #[case(json!({"kind": "restore", "backup": "a", "existing": "overwrite"}), "overwrite")]
 #[case(json!({"kind": "restore", "backup": "a", "database_mapping": {"shop": ""}}), "database_mapping")]
 #[case(json!({"kind": "restore", "backup": "a", "table_mapping": {"shop.t": ""}}), "table_mapping")]
+#[case(json!({"kind": "restore", "backup": "a", "table_mapping": {"shop.t": ".x"}}), "to \".x\" names no table")]
+#[case(json!({"kind": "restore", "backup": "a", "table_mapping": {"shop.": "x"}}), "from \"shop.\" to")]
+#[case(json!({"kind": "restore", "backup": "a", "table_mapping": {"t": "."}}), "to \".\" names no table")]
 #[case(json!([1]), "reading the body")]
 #[case(json!(null), "reading the body")]
 #[tokio::test]
@@ -344,6 +347,10 @@ async fn backups_come_newest_first_with_what_is_built_on_them() {
     assert_eq!(seen, ["c", "b", "a"]);
     let one = parsed(&api.get("/api/v1/backups/a").await);
     assert_eq!(one["dependents"], json!(["b", "c"]));
+    let all = parsed(&api.get("/api/v1/backups").await);
+    let dependents = all["items"].as_array().unwrap().iter();
+    let dependents: Vec<_> = dependents.map(|item| &item["dependents"]).collect();
+    assert_eq!(dependents, [&json!([]), &json!([]), &json!(["b", "c"])]);
     assert_eq!(one["contents"], Value::Null, "never written down");
     assert_eq!(
         one["restore_statement"],
