@@ -32,6 +32,7 @@ use crate::worker::Worker;
 use crate::worker::scheduler::Schedules;
 
 pub use compat::KeptList;
+pub use requests::Waits;
 pub use tls::TlsError;
 
 /// How the API is reached.
@@ -107,6 +108,8 @@ pub struct ApiState {
     pub stop: CancellationToken,
     /// The list of backups as it was sent last.
     pub kept_list: KeptList,
+    /// Room for requests that wait.
+    pub waits: Waits,
 }
 
 /// What should be known of the configuration.

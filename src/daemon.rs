@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, ApiState, KeptList, Notices};
+use crate::api::{self, ApiState, KeptList, Notices, Waits};
 use crate::catalog::{Catalog, OpenError};
 use crate::clickhouse::{Client, SetupError};
 use crate::clock::Clock;
@@ -149,6 +149,7 @@ impl Daemon {
             notices: notices.subscribe(),
             stop: stop.clone(),
             kept_list: KeptList::default(),
+            waits: Waits::default(),
         };
         let serving = self.bound.serve(state);
         tasks.spawn(async move {

@@ -1,17 +1,21 @@
 //! Connections: how many, how long a caller may take to ask, and how they end.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum_server::accept::NoDelayAcceptor;
+use axum_server::accept::{Accept, NoDelayAcceptor};
 use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -23,8 +27,26 @@ const CONNECTIONS_MAX: usize = 512;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller may take none of an answer that is sent; a caller who only asks and never reads
+/// would keep its connection for ever.
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests may go on after the end was asked for.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// What connections are held to.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    connections: usize,
+    write_stall: Duration,
+}
+
+/// Takes connections as `inner` does, and ends those whose caller stopped reading. Nothing happens to
+/// one with nothing to send: a request that waits for its answer, or a pause between two requests.
+#[derive(Debug, Clone, Copy)]
+struct Unstalled<A> {
+    inner: A,
+    limit: Duration,
+}
 
 /// A router that counts as a connection for as long as it lives.
 #[derive(Clone)]
@@ -39,17 +61,22 @@ pub(super) async fn serve(
     certificate: Option<tls::Certificate>,
     router: Router,
     stop: CancellationToken,
-) -> std::io::Result<()> {
-    serve_at_most(CONNECTIONS_MAX, listener, certificate, router, stop).await
+) -> io::Result<()> {
+    let limits = Limits {
+        connections: CONNECTIONS_MAX,
+        write_stall: WRITE_STALL_TIMEOUT,
+    };
+    serve_within(limits, listener, certificate, router, stop).await
 }
 
-async fn serve_at_most(
-    connections: usize,
+async fn serve_within(
+    limits: Limits,
     listener: TcpListener,
     certificate: Option<tls::Certificate>,
     router: Router,
     stop: CancellationToken,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
+    let connections = limits.connections;
     let permits = Arc::new(Semaphore::new(connections));
     let make = tower::service_fn(move |_: SocketAddr| {
         let counted = permits.clone().try_acquire_owned().map(|permit| Counted {
@@ -70,14 +97,14 @@ async fn serve_at_most(
     };
     match certificate {
         None => tokio::select! {
-            result = configured(server.acceptor(NoDelayAcceptor::new()), handle.clone()).serve(make) => result,
+            result = configured(server.acceptor(limits.unstalled(NoDelayAcceptor::new())), handle.clone()).serve(make) => result,
             never = stopped => match never {},
         },
         Some(certificate) => {
             let acceptor =
                 RustlsAcceptor::new(certificate.config()).handshake_timeout(HANDSHAKE_TIMEOUT);
             let server = configured(
-                server.acceptor(acceptor.acceptor(tls::TlsOnly)),
+                server.acceptor(acceptor.acceptor(limits.unstalled(tls::TlsOnly))),
                 handle.clone(),
             );
             tokio::select! {
@@ -102,6 +129,35 @@ fn configured<A>(
     server.http1_only().handle(handle)
 }
 
+impl Limits {
+    fn unstalled<A>(self, inner: A) -> Unstalled<A> {
+        Unstalled {
+            inner,
+            limit: self.write_stall,
+        }
+    }
+}
+
+impl<A, S> Accept<TcpStream, S> for Unstalled<A>
+where
+    A: Accept<TcpStream, S, Stream = TcpStream>,
+    A::Future: Send + 'static,
+{
+    type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
+    type Service = A::Service;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, A::Service)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let (accepting, limit) = (self.inner.accept(stream, service), self.limit);
+        Box::pin(async move {
+            let (stream, service) = accepting.await?;
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(limit));
+            Ok((Box::pin(stream), service))
+        })
+    }
+}
+
 impl<R> Service<R> for Counted
 where
     Router: Service<R>,
@@ -124,6 +180,7 @@ mod tests {
     use super::*;
     use crate::api::testing::Fixture;
     use crate::api::{Access, ServeError, Settings, build};
+    use axum::body::Bytes;
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,7 +199,7 @@ mod tests {
     }
 
     /// Sends bytes and reads until the server closes the connection.
-    async fn exchange(address: SocketAddr, bytes: &'static [u8]) -> std::io::Result<String> {
+    async fn exchange(address: SocketAddr, bytes: &'static [u8]) -> io::Result<String> {
         let exchange = move || {
             let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -154,15 +211,18 @@ mod tests {
         spawn_blocking(exchange).await.unwrap()
     }
 
-    /// A router whose `/slow` says when it was reached, and then takes a while.
+    /// A router whose `/slow` says when it was reached, and then takes a while, and whose `/large` is
+    /// one MiB.
     fn slow_router(reached: Arc<Notify>) -> Router {
         let slow = || async move {
             reached.notify_one();
             tokio::time::sleep(Duration::from_millis(300)).await;
             "done"
         };
+        let large = Bytes::from(vec![b'x'; 1024 * 1024]);
         Router::new()
             .route("/livez", axum::routing::get(|| async { "ok" }))
+            .route("/large", axum::routing::get(|| async { large }))
             .route("/slow", axum::routing::get(slow))
     }
 
@@ -177,14 +237,21 @@ mod tests {
         address: SocketAddr,
         stop: CancellationToken,
         reached: Arc<Notify>,
-        task: JoinHandle<std::io::Result<()>>,
+        task: JoinHandle<io::Result<()>>,
     }
 
     fn spawn_at_most(connections: usize) -> Serving {
+        spawn_within(Limits {
+            connections,
+            write_stall: WRITE_STALL_TIMEOUT,
+        })
+    }
+
+    fn spawn_within(limits: Limits) -> Serving {
         let (listener, address) = listen();
         let (stop, reached) = (CancellationToken::new(), Arc::new(Notify::new()));
         let router = slow_router(reached.clone());
-        let serving = serve_at_most(connections, listener, None, router, stop.clone());
+        let serving = serve_within(limits, listener, None, router, stop.clone());
         Serving {
             address,
             stop,
@@ -248,6 +315,12 @@ mod tests {
         let second = exchange(address, GET_LIVEZ).await;
         assert!(second.is_err() || second.unwrap().is_empty());
         drop(first);
+        a_place_becomes_free(address).await;
+        serving.stop.cancel();
+        serving.task.await.unwrap().unwrap();
+    }
+
+    async fn a_place_becomes_free(address: SocketAddr) {
         let free_again = async {
             while !matches!(exchange(address, GET_LIVEZ).await, Ok(text) if text.ends_with("ok")) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -256,6 +329,55 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(10), free_again)
             .await
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_asks_and_never_reads_is_hung_up_on() {
+        let serving = spawn_within(Limits {
+            connections: 1,
+            write_stall: Duration::from_millis(200),
+        });
+        let address = serving.address;
+        let asking = move || {
+            let mut stream = TcpStream::connect(address)?;
+            for _ in 0..100 {
+                stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")?;
+            }
+            Ok::<_, io::Error>(stream)
+        };
+        let unread = spawn_blocking(asking).await.unwrap().unwrap();
+        a_place_becomes_free(address).await;
+        drop(unread);
+        serving.stop.cancel();
+        serving.task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_waits_or_pauses_is_not_hung_up_on() {
+        let serving = spawn_within(Limits {
+            connections: 1,
+            write_stall: Duration::from_millis(50),
+        });
+        let address = serving.address;
+        let talking = move || {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+            // The answer takes six times the limit, and so does the pause after it.
+            stream.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")?;
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"done") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte)?;
+                answer.extend(byte);
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            stream.write_all(GET_LIVEZ)?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok::<_, io::Error>(text)
+        };
+        let text = spawn_blocking(talking).await.unwrap().unwrap();
+        assert!(text.ends_with("ok"), "{text}");
         serving.stop.cancel();
         serving.task.await.unwrap().unwrap();
     }

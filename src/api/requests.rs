@@ -10,7 +10,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -27,6 +27,10 @@ pub(super) const BODY_MAX_BYTES: usize = 1024 * 1024;
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests at work at one time; the probes of Kubernetes do not count.
 const IN_FLIGHT_MAX: usize = 256;
+/// Requests that wait for something at one time: most of the room above stays with those that are
+/// answered at once, whoever waits.
+const WAITS_MAX: usize = 64;
+const _: () = assert!(WAITS_MAX * 4 <= IN_FLIGHT_MAX);
 /// Characters of a path that the log shows.
 const LOGGED_PATH_MAX_CHARS: usize = 256;
 /// Schemes that are asked for; the first is what the server we replace says, word for word.
@@ -40,6 +44,23 @@ pub(super) struct Guard {
     access: Arc<Access>,
     reads_are_open: bool,
     in_flight: Arc<Semaphore>,
+}
+
+/// Room for requests that wait; clones share it.
+#[derive(Debug, Clone)]
+pub struct Waits(Arc<Semaphore>);
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(WAITS_MAX)))
+    }
+}
+
+impl Waits {
+    /// A place to wait in for as long as the value lives; none when all are taken.
+    pub(super) fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().try_acquire_owned().ok()
+    }
 }
 
 impl Guard {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::requests::Guard;
-use super::{Access, ApiState, KeptList, Notices, routes};
+use super::{Access, ApiState, KeptList, Notices, Waits, routes};
 use crate::backup::{Backup, BackupKind, BackupName, NameTemplate, Origin, Place, Scope};
 use crate::catalog::{self, Catalog, Change, Decision};
 use crate::clickhouse::{self, Client};
@@ -107,6 +107,7 @@ impl Fixture {
             notices: watch::Sender::new(Notices::default()).subscribe(),
             stop: CancellationToken::new(),
             kept_list: KeptList::default(),
+            waits: Waits::default(),
         };
         Self {
             router: router(state.clone()),

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use clickhouse_backupd::api::v1::backup::{Backup, BackupDetails, BackupKind, Contents, Table};
 use clickhouse_backupd::api::v1::operation::{BackupRequest, OperationRequest, Trigger};
 use clickhouse_backupd::api::v1::page::Page;
+use clickhouse_backupd::backup::BackupName;
 
 use super::client::{Answer, Client, LIST_MAX_ROWS};
 use super::operation::more;
@@ -123,7 +124,17 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
 /// # Errors
 /// When there is none of that name.
 pub async fn details(name: &str, client: &Client) -> Result<Answer<BackupDetails>, Problem> {
-    client.get(&["api", "v1", "backups", name], &[]).await
+    let name = part_of_path(name)?;
+    let path = ["api", "v1", "backups", name.as_str()];
+    client.get(&path, &[]).await
+}
+
+/// A name that can stand in a path: a URL loses the parts `.` and `..`, and leads elsewhere then.
+fn part_of_path(name: &str) -> Result<BackupName, Problem> {
+    BackupName::parse(name).map_err(|error| {
+        let hint = "clickhouse-backupd backup list has the names";
+        Problem::stopped(error.to_string(), hint)
+    })
 }
 
 impl From<Create> for BackupRequest {
@@ -300,6 +311,20 @@ fn not_covered(contents: &Contents, look: &Look) -> String {
 mod tests {
     use super::*;
     use crate::cli::testing::{self, look, plain};
+
+    #[test]
+    fn what_is_no_name_is_asked_of_nobody() {
+        for name in ["..", ".", "", "a/b"] {
+            let problem = part_of_path(name).unwrap_err();
+            assert_eq!(problem.exit_code(), 1);
+            let told = problem.to_string();
+            assert!(told.contains("is not 1 to 128"), "{told}");
+        }
+        assert_eq!(
+            part_of_path("2026-11-22.2").unwrap().as_str(),
+            "2026-11-22.2"
+        );
+    }
 
     #[test]
     fn backups_fit_a_terminal() {

@@ -6,8 +6,8 @@ use clickhouse_backupd::api::v1::error::ErrorBody;
 use clickhouse_backupd::api::v1::page::{PAGE_MAX_ROWS, Page};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use secrecy::ExposeSecret as _;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, Credentials};
 use super::problem::Problem;
@@ -146,15 +146,16 @@ impl Client {
         }
     }
 
-    /// `GET` whose body does not matter: the status code alone.
+    /// Whether a probe of the daemon says that it is well.
     ///
     /// # Errors
-    /// When there is no answer.
-    pub async fn probe(&self, path: &[&str]) -> Result<StatusCode, Problem> {
+    /// When there is no answer, or something else answers.
+    pub async fn probe(&self, path: &[&str]) -> Result<bool, Problem> {
         let answer = self.request(Method::GET, path).send().await;
-        answer
-            .map(|answer| answer.status())
-            .map_err(|error| self.unreachable(error))
+        let answer = answer.map_err(|error| self.unreachable(error))?;
+        let status = answer.status();
+        let text = self.body(answer).await?;
+        says_well(status, &text).ok_or_else(|| self.unexpected(status, &text))
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
@@ -244,6 +245,17 @@ impl Client {
     }
 }
 
+/// What a probe says; `None` when it is not the daemon that answers, such as the login page of a proxy,
+/// which is 200 as well.
+fn says_well(status: StatusCode, text: &str) -> Option<bool> {
+    #[derive(Deserialize)]
+    struct Probe {
+        status: String,
+    }
+    let probe: Probe = serde_json::from_str(text).ok()?;
+    Some(status.is_success() && probe.status == "OK")
+}
+
 /// An answer that is not ours, in one line.
 fn strange(status: StatusCode, said: &str) -> String {
     let words = text::clean(&said.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -283,6 +295,20 @@ mod tests {
         insta::assert_snapshot!(strange(StatusCode::NOT_FOUND, " \n"), @"404 Not Found and nothing else");
         let long = strange(StatusCode::OK, &"a".repeat(5_000));
         assert!(long.chars().count() < 140 && long.ends_with('…'), "{long}");
+    }
+
+    #[test]
+    fn only_the_daemon_says_that_it_is_well() {
+        let ok = "{\"status\":\"OK\"}\n";
+        assert_eq!(says_well(StatusCode::OK, ok), Some(true));
+        let starting = "{\"status\":\"starting\"}\n";
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!(says_well(unavailable, starting), Some(false));
+        assert_eq!(says_well(StatusCode::OK, starting), Some(false));
+        assert_eq!(says_well(unavailable, ok), Some(false));
+        for strange in ["<html>Log in</html>", "", "{}", "\"OK\"", "OK"] {
+            assert_eq!(says_well(StatusCode::OK, strange), None, "{strange}");
+        }
     }
 
     #[test]

@@ -35,8 +35,9 @@ pub async fn run(
         ("livez", "alive", "failing")
     };
     let (word, code) = match client.probe(&[path]).await {
-        Ok(status) if status.is_success() => (well, ExitCode::SUCCESS),
-        Ok(_) => (unwell, ExitCode::FAILURE),
+        Ok(true) => (well, ExitCode::SUCCESS),
+        Ok(false) => (unwell, ExitCode::FAILURE),
+        // Also when something else answers: the daemon is not reached then.
         Err(_) => ("unreachable", ExitCode::FAILURE),
     };
     let json = format!("{{\"health\":\"{word}\"}}");

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use clickhouse_backupd::api::v1::operation::Operation;
 use clickhouse_backupd::api::v1::page::Page;
 use clickhouse_backupd::api::v1::schedule::{PauseRequest, RunRequest, Schedule};
+use clickhouse_backupd::schedule::{ScheduleName, ScheduleNameError};
 use jiff::civil::DateTime;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde_json::json;
@@ -90,7 +91,8 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
             output.answer(&found.text, || list(&found.value.items, &output.look()))?;
         }
         Command::Run(arguments) => {
-            let path = ["api", "v1", "schedules", &arguments.name, "run"];
+            let name = part_of_path(&arguments.name)?;
+            let path = ["api", "v1", "schedules", name, "run"];
             let request = RunRequest {
                 slot: arguments.slot,
             };
@@ -98,6 +100,7 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
             return wait::to_success(begun, arguments.waiting, client, output).await;
         }
         Command::Pause(arguments) => {
+            part_of_path(&arguments.name)?;
             let request = PauseRequest {
                 until: end(&arguments, &output.look())?,
                 reason: arguments.reason,
@@ -107,12 +110,25 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
             output.answer(&paused.text, || stands(&paused.value, &output.look()))?;
         }
         Command::Resume { name } => {
-            let path = ["api", "v1", "schedules", &name, "resume"];
+            let path = ["api", "v1", "schedules", part_of_path(&name)?, "resume"];
             let resumed: Answer<Schedule> = client.post(&path, &json!({})).await?;
             output.answer(&resumed.text, || stands(&resumed.value, &output.look()))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A name that can stand in a path: a URL loses the parts `.` and `..`, and leads elsewhere then.
+/// A name that no schedule can have because the daemon uses it itself is one that is not there, which
+/// the daemon says.
+fn part_of_path(name: &str) -> Result<&str, Problem> {
+    match ScheduleName::try_from(name.to_owned()) {
+        Err(error @ ScheduleNameError::Malformed(_)) => {
+            let hint = "clickhouse-backupd schedule list has the names";
+            Err(Problem::stopped(error.to_string(), hint))
+        }
+        Ok(_) | Err(ScheduleNameError::Reserved(_)) => Ok(name),
+    }
 }
 
 /// When a pause ends.
@@ -270,6 +286,18 @@ mod tests {
           reason: moving house
         ");
         insta::assert_snapshot!(stands(&schedule("daily", "0 2 * * *"), &look()), @"schedule daily runs; the next slot is 2026-11-23 02:00 EET (in 6h 00m)");
+    }
+
+    #[rstest]
+    #[case("..")]
+    #[case(".")]
+    #[case("")]
+    #[case("a/b")]
+    fn what_is_no_name_is_asked_of_nobody(#[case] name: &str) {
+        let problem = part_of_path(name).unwrap_err();
+        assert_eq!(problem.exit_code(), 1);
+        assert!(problem.to_string().contains("is not 1 to 64"), "{problem}");
+        assert_eq!(part_of_path("client").unwrap(), "client");
     }
 
     fn pause(length: Option<&str>, until: Option<&str>) -> Pause {

@@ -4,6 +4,8 @@
     reason = "utoipa's macro writes paths out in full"
 )]
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
@@ -39,6 +41,10 @@ pub(in crate::api) struct Wanted {
     schedule: Option<String>,
 }
 
+/// What is built on each backup, directly; gathered once, because a page has many rows and each would
+/// go through all backups by itself.
+struct Dependents<'a>(HashMap<&'a str, Vec<&'a domain::Backup>>);
+
 /// Backups, newest first.
 #[utoipa::path(get, path = "/api/v1/backups", tag = "backups", params(Wanted),
     responses((status = 200, description = "One page.", body = Page<Backup>), Authenticated))]
@@ -68,10 +74,11 @@ pub(in crate::api) async fn list(
         .get(limit)
         .and(found.get(limit.saturating_sub(1)))
         .map(|last| format!("{}~{}", last.created_at.as_nanosecond(), last.name));
+    let dependents = Dependents::in_view(&view);
     let shown = found
         .into_iter()
         .take(limit)
-        .map(|backup| shown(&view, backup));
+        .map(|backup| Backup::of(backup, dependents.on(backup)));
     Ok(Json(Page {
         items: shown.collect(),
         next,
@@ -99,18 +106,10 @@ pub(in crate::api) async fn show(
     let contents = state.catalog.contents(&backup.attempt).await;
     let statement = state.worker.plain_restore(backup).await;
     Ok(Json(BackupDetails {
-        backup: shown(&view, backup),
+        backup: Backup::of(backup, Dependents::in_view(&view).on(backup)),
         contents: contents.map_err(reading)?.map(Into::into),
         restore_statement: statement.map_err(reading)?,
     }))
-}
-
-fn shown(view: &View, backup: &domain::Backup) -> Backup {
-    let dependents = view.dependents(&backup.name);
-    Backup::of(
-        backup,
-        dependents.map(|other| other.name.to_string()).collect(),
-    )
 }
 
 fn key(backup: &domain::Backup) -> (Timestamp, &str) {
@@ -126,6 +125,24 @@ fn place_in_list(cursor: &str) -> Option<(Timestamp, &str)> {
     let at: i128 = at.parse().ok().filter(|_| is_plain)?;
     domain::BackupName::parse(name).ok()?;
     Some((Timestamp::from_nanosecond(at).ok()?, name))
+}
+
+impl<'a> Dependents<'a> {
+    fn in_view(view: &'a View) -> Self {
+        let mut dependents: HashMap<_, Vec<_>> = HashMap::new();
+        for backup in view.backups() {
+            if let Some(base) = &backup.base {
+                dependents.entry(base.as_str()).or_default().push(backup);
+            }
+        }
+        Self(dependents)
+    }
+
+    /// Names, in the order of the view.
+    fn on(&self, backup: &domain::Backup) -> Vec<String> {
+        let dependents = self.0.get(backup.name.as_str()).into_iter().flatten();
+        dependents.map(|other| other.name.to_string()).collect()
+    }
 }
 
 impl Wanted {

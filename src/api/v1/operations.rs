@@ -160,12 +160,14 @@ pub(in crate::api) async fn show(
 ) -> Result<Json<Operation>, Problem> {
     let (id, wait) = (operation_id(&id)?, wait.duration()?);
     let until = Instant::now() + wait;
+    // Held until the answer: waits that took all the room of requests would lock everybody out.
+    let place = (!wait.is_zero()).then(|| state.waits.enter()).flatten();
     let mut commits = state.worker.commits();
     loop {
         let view = commits.borrow_and_update().clone();
         let operation = view.operation(id).ok_or_else(|| unknown(id))?;
         let shown = state.shown(operation);
-        if operation.state.is_terminal() || Instant::now() >= until {
+        if operation.state.is_terminal() || place.is_none() || Instant::now() >= until {
             return Ok(Json(shown));
         }
         tokio::select! {

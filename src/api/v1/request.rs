@@ -96,11 +96,15 @@ pub(super) fn restore_work(wanted: &RestoreRequest) -> Result<RestoreWork, Probl
     let both = wanted.database_mapping.iter();
     let names: Vec<String> = both.flat_map(|(from, to)| [from, to]).cloned().collect();
     databases("database_mapping", &names)?;
-    let wrong = |name: &str| name.is_empty() || name.len() > TABLE_MAX_BYTES;
+    // A name is of a table, or of a database and a table; neither part can be empty.
+    let wrong = |name: &str| {
+        let has_empty_part = name.is_empty() || name.starts_with('.') || name.ends_with('.');
+        has_empty_part || name.len() > TABLE_MAX_BYTES
+    };
     let mut pairs = wanted.table_mapping.iter();
     if let Some((from, to)) = pairs.find(|(from, to)| wrong(from) || wrong(to)) {
         return Err(bad(format!(
-            "table_mapping: from {:?} to {:?} names no table: a name has 1 to {TABLE_MAX_BYTES} bytes",
+            "table_mapping: from {:?} to {:?} names no table: a name is table or database.table, of at most {TABLE_MAX_BYTES} bytes and without an empty part",
             shown(from),
             shown(to)
         )));

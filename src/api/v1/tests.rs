@@ -1,5 +1,6 @@
 //! The v1 API over a real catalog and worker; nothing runs behind it, so what is asked for waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,6 +8,7 @@ use axum::http::Request;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::api::testing::{Answer, Fixture, backup, operation, schedule};
 use crate::operation::{CancelCause, Event, Failure, FailureKind, Operation, State};
@@ -113,6 +115,9 @@ async fn a_restore_keeps_what_was_asked_for() {
 #[case(json!({"kind": "restore", "backup": "a", "existing": "overwrite"}), "overwrite")]
 #[case(json!({"kind": "restore", "backup": "a", "database_mapping": {"shop": ""}}), "database_mapping")]
 #[case(json!({"kind": "restore", "backup": "a", "table_mapping": {"shop.t": ""}}), "table_mapping")]
+#[case(json!({"kind": "restore", "backup": "a", "table_mapping": {"shop.t": ".x"}}), "to \".x\" names no table")]
+#[case(json!({"kind": "restore", "backup": "a", "table_mapping": {"shop.": "x"}}), "from \"shop.\" to")]
+#[case(json!({"kind": "restore", "backup": "a", "table_mapping": {"t": "."}}), "to \".\" names no table")]
 #[case(json!([1]), "reading the body")]
 #[case(json!(null), "reading the body")]
 #[tokio::test]
@@ -253,6 +258,46 @@ async fn a_wait_ends_with_the_operation_or_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn waits_leave_room_for_everybody_else() {
+    let api = Arc::new(Fixture::new());
+    let number = api.put(operation("one", false, api.start())).await;
+    let mut operation = api.only_operation().as_ref().clone();
+    let path = format!("/api/v1/operations/{}?wait=25s", operation.id);
+    let began = tokio::time::Instant::now();
+    let mut asked = JoinSet::new();
+    for _ in 0..300 {
+        let (api, path) = (api.clone(), path.clone());
+        asked.spawn(async move { api.get(&path).await });
+    }
+    // Those that found no place to wait in are answered, and none of them for want of room.
+    while asked.len() > 64 {
+        let answer = asked.join_next().await.unwrap().unwrap();
+        assert_eq!(
+            (answer.status, &parsed(&answer)["state"]),
+            (200, &json!("pending"))
+        );
+    }
+    assert_eq!(api.get("/api/v1/status").await.status, 200);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    operation.number = number;
+    let ended = ended(operation, Event::Cancel(CancelCause::Caller), api.start());
+    api.put_again(ended).await;
+    for answer in asked.join_all().await {
+        assert_eq!(parsed(&answer)["state"], "cancelled");
+    }
+    assert!(began.elapsed() < Duration::from_secs(25));
+    // The places are free again.
+    api.put(self::operation("two", false, api.start())).await;
+    let second = api.operations().last().unwrap().id;
+    let began = tokio::time::Instant::now();
+    let answer = api
+        .get(&format!("/api/v1/operations/{second}?wait=5s"))
+        .await;
+    assert_eq!(parsed(&answer)["state"], "pending");
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_does_not_keep_the_process_from_ending() {
     let api = Fixture::new();
     api.put(operation("one", false, api.start())).await;
@@ -302,6 +347,10 @@ async fn backups_come_newest_first_with_what_is_built_on_them() {
     assert_eq!(seen, ["c", "b", "a"]);
     let one = parsed(&api.get("/api/v1/backups/a").await);
     assert_eq!(one["dependents"], json!(["b", "c"]));
+    let all = parsed(&api.get("/api/v1/backups").await);
+    let dependents = all["items"].as_array().unwrap().iter();
+    let dependents: Vec<_> = dependents.map(|item| &item["dependents"]).collect();
+    assert_eq!(dependents, [&json!([]), &json!([]), &json!(["b", "c"])]);
     assert_eq!(one["contents"], Value::Null, "never written down");
     assert_eq!(
         one["restore_statement"],
