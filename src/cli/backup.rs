@@ -168,7 +168,11 @@ fn list(page: &Page<Backup>, look: &Look) -> String {
         vec![
             Cell::from(&backup.name),
             Cell::from(look.time(backup.created_at)),
-            Cell::from(text::bytes(backup.bytes)),
+            if backup.structure_only {
+                Cell::styled(YELLOW, "no rows")
+            } else {
+                Cell::from(text::bytes(backup.bytes))
+            },
             Cell::from(text::bytes(backup.bytes_written)),
             maybe(backup.tables, text::count),
             Cell::from(backup.schedule.as_deref().unwrap_or("client")),
@@ -223,6 +227,10 @@ fn facts(backup: &Backup, look: &Look) -> Vec<(&'static str, String)> {
     if backup.asked_name != backup.name {
         let asked = text::clean(&backup.asked_name);
         facts.push(("asked for", format!("{asked}: that name was blocked")));
+    }
+    if backup.structure_only {
+        let warning = "definitions only: restoring it brings no rows";
+        facts.push(("holds", styled(YELLOW, warning)));
     }
     facts.extend([
         ("made", format!("{} by {by}", look.time(backup.created_at))),

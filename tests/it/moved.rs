@@ -129,3 +129,34 @@ async fn a_new_name_for_nothing_is_refused() {
     assert_eq!(engine.content("moved").await, before);
     daemon.stop().await;
 }
+
+/// A backup of definitions looks like any other, and restoring it over live tables would empty them.
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_alone_drop_no_rows() {
+    let engine = engine::shared().await;
+    live(&engine).await;
+    let home = Home::new();
+    home.write(&engine.url, "");
+    let daemon = home.start().await;
+    let name = format!("moved-definitions-{}", std::process::id());
+    let wanted = json!({
+        "kind": "backup", "backup": name, "databases": ["moved"], "structure_only": true,
+    });
+    assert_eq!(daemon.operation(&wanted).await["state"], "succeeded");
+    let (_, shown) = daemon.get_json(&format!("/api/v1/backups/{name}")).await;
+    assert_eq!(shown["structure_only"], true, "{shown}");
+    assert_eq!(
+        shown["contents"]["tables"][0]["rows"],
+        Value::Null,
+        "{shown}"
+    );
+    let before = engine.content("moved").await;
+    let over = json!({"kind": "restore", "backup": name, "existing": "drop"});
+    let (_, check) = checked(&daemon, &over).await;
+    let ended = daemon.operation(&over).await;
+    assert_eq!(ended["failure"], check["refused"], "{ended}");
+    let message = ended["failure"]["message"].as_str().unwrap();
+    assert!(message.contains("definitions only"), "{message}");
+    assert_eq!(engine.content("moved").await, before);
+    daemon.stop().await;
+}

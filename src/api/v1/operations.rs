@@ -64,7 +64,8 @@ pub(in crate::api) struct Wanted {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct Wait {
-    /// Answer when the operation has ended, or after this time, at most `25s`.
+    /// Answer when the operation has ended, or after this time, at most `25s`; at once where 64
+    /// requests wait already.
     #[param(pattern = "^([01]?[0-9]|2[0-5])s$", example = "25s")]
     wait: Option<String>,
 }
