@@ -94,6 +94,9 @@ pub struct Operation {
     pub outcome: Option<Outcome>,
     /// What its caller should know beside the result.
     pub notes: Vec<String>,
+    /// Tables that it dropped before a restore, as asked.
+    #[serde(default)]
+    pub dropped: Vec<String>,
 }
 
 /// Who asked for an operation.
@@ -164,6 +167,7 @@ impl Operation {
             skipped: None,
             outcome: None,
             notes: Vec::new(),
+            dropped: Vec::new(),
         }
     }
 

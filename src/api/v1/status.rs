@@ -104,7 +104,7 @@ pub struct BackupSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusProblem {
     /// A word for programs: `catalog_failing`, `clickhouse_unreachable`, `clickhouse_refuses`, `schedule_failed`, `schedule_paused`,
-    /// `configuration_refused`, `configuration_warning`, `no_schedules`.
+    /// `restore_left_tables_dropped`, `configuration_refused`, `configuration_warning`, `no_schedules`.
     pub kind: String,
     /// What is wrong.
     pub message: String,
@@ -142,6 +142,7 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
             last_success_at: newest.get(name).copied(),
         });
     }
+    problems.extend(emptied(&view));
     problems.extend(state.configuration_problems());
     problems.truncate(SHOWN_MAX);
     let (running, waiting): (Vec<_>, Vec<_>) = view
@@ -187,6 +188,29 @@ fn backups(view: &View) -> BackupSummary {
         newest: newest.map(|backup| backup.name.to_string()),
         newest_at: newest.map(|backup| backup.created_at),
     }
+}
+
+/// A restore that dropped tables and did not bring them back, with no successful one after it.
+fn emptied(view: &View) -> Option<StatusProblem> {
+    let restores = view.operations().rev().filter(|operation| {
+        matches!(operation.work, operation::Work::Restore(_)) && operation.state.is_terminal()
+    });
+    let last = restores
+        .take_while(|restore| restore.state != operation::State::Succeeded)
+        .find(|restore| !restore.dropped.is_empty())?;
+    let shown: Vec<&str> = last.dropped.iter().take(10).map(String::as_str).collect();
+    Some(StatusProblem {
+        kind: "restore_left_tables_dropped".to_owned(),
+        message: format!(
+            "the restore of {} dropped {} and did not finish",
+            last.backup_name(),
+            shown.join(", ")
+        ),
+        hint: format!(
+            "look at these tables, and restore them again; why it failed: clickhouse-backupd operation show {}",
+            last.id
+        ),
+    })
 }
 
 fn not_written(message: String) -> StatusProblem {

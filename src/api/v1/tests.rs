@@ -476,6 +476,36 @@ async fn the_status_says_what_is_wrong_in_words() {
 }
 
 #[tokio::test]
+async fn a_restore_that_left_tables_dropped_is_told() {
+    let api = Fixture::new();
+    let wanted = json!({"kind": "restore", "backup": "one", "existing": "drop"});
+    post(&api, "/api/v1/operations", &wanted).await;
+    let mut restore = api.only_operation().as_ref().clone();
+    restore.dropped = vec!["shop.orders".to_owned()];
+    let failure = Failure::new(FailureKind::Lost, "gone");
+    api.put_again(ended(restore, Event::GaveUp(failure), api.start()))
+        .await;
+    let told = async || {
+        let status = parsed(&api.get("/api/v1/status").await);
+        let problems = status["problems"].as_array().unwrap().clone();
+        problems
+            .into_iter()
+            .find(|problem| problem["kind"] == "restore_left_tables_dropped")
+    };
+    let problem = told().await.unwrap();
+    let message = problem["message"].as_str().unwrap();
+    assert!(message.contains("shop.orders"), "{message}");
+    let again = json!({"kind": "restore", "backup": "one"});
+    post(&api, "/api/v1/operations", &again).await;
+    let operations = api.operations();
+    let newest = operations.last().unwrap().as_ref().clone();
+    let failure = Failure::new(FailureKind::NotFound, "no such backup");
+    api.put_again(ended(newest, Event::GaveUp(failure), api.start()))
+        .await;
+    assert_eq!(told().await, Some(problem), "nothing came back meanwhile");
+}
+
+#[tokio::test]
 async fn a_check_changes_nothing_and_needs_clickhouse() {
     let api = Fixture::new();
     let wanted = json!({"kind": "restore", "backup": "one", "tables": ["shop.*"], "check": true});

@@ -202,8 +202,12 @@ impl Worker {
             "dropped before the restore, as asked: {}",
             dropped.join(", ")
         );
-        self.amend(id, move |operation| operation.notes.push(note))
-            .await
+        let dropped = dropped.to_vec();
+        self.amend(id, move |operation| {
+            operation.notes.push(note);
+            operation.dropped.extend(dropped);
+        })
+        .await
     }
 
     async fn attempt_failed(
