@@ -35,7 +35,8 @@ pub struct Arguments {
     #[arg(long = "table", value_name = "DB.TABLE")]
     pub tables: Vec<String>,
     /// Only the tables of this database; can be given again.
-    #[arg(long = "database", value_name = "DB")]
+    // Together they would be the union, and whoever names both means the table in that database.
+    #[arg(long = "database", value_name = "DB", conflicts_with = "tables")]
     pub databases: Vec<String>,
     /// Put all of it into this database.
     #[arg(long, value_name = "DB")]
