@@ -265,6 +265,9 @@ async fn a_restore_says_what_it_does_before_it_does_it() {
         ],
     );
     session += &said(url, &["restore", "cli-none"]);
+    let asked = json(url, &["operation", "list", "--backup", "cli-none"]);
+    assert_eq!(asked["items"], serde_json::json!([]), "nothing was sent");
+    session += &said(url, &["restore", "cli-none", "--yes"]);
     session += &said(url, &["restore", "cli-restore", "--table", "cli.nothing"]);
     shows!("restores", session);
 
@@ -342,6 +345,13 @@ async fn on_a_terminal_it_asks_first() {
     );
     let (seen, code) = on_a_terminal(url, "?", "", &[&drop[..], &["--yes"]].concat());
     assert!(code == 0 && !seen.contains("Type"), "{code} {seen}");
+
+    let unknown = ["restore", "cli-never-made"];
+    let (seen, code) = on_a_terminal(url, "Restore? [y/N]", "n", &unknown);
+    assert!(
+        code == 1 && seen.contains("is not known here") && seen.contains("nothing was done"),
+        "{code} {seen}"
+    );
 
     let (seen, _) = on_a_terminal(url, "no question", "", &["status", "--json"]);
     assert!(
