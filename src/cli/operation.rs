@@ -58,7 +58,8 @@ pub struct List {
 /// Options of `cancel`.
 #[derive(Debug, clap::Args)]
 pub struct Cancel {
-    /// Its id, or at least the first 4 characters of it; without one, what runs, or else waits alone.
+    /// Its id, or at least the first 4 characters of it; without one: the operation that runs; if none
+    /// runs, the only one that waits.
     id: Option<String>,
     /// Do not wait until ClickHouse confirms it.
     #[arg(long)]
