@@ -58,7 +58,8 @@ pub struct List {
 /// Options of `cancel`.
 #[derive(Debug, clap::Args)]
 pub struct Cancel {
-    /// Its id, or at least the first 4 characters of it; without one, what runs, or else waits alone.
+    /// Its id, or at least the first 4 characters of it; without one: the operation that runs; if none
+    /// runs, the only one that waits.
     id: Option<String>,
     /// Do not wait until ClickHouse confirms it.
     #[arg(long)]
@@ -387,12 +388,15 @@ fn show(operation: &Operation, look: &Look) -> String {
         ("asked for", asked(operation, look)),
     ];
     let time = |time: Option<Timestamp>| time.map(|time| look.exact(time));
-    let took = took(operation, look.now).unwrap_or_default();
+    // What never started took no time.
+    let after = took(operation, look.now)
+        .map(|took| format!(", after {took}"))
+        .unwrap_or_default();
     let optional = [
         ("started", time(operation.started_at)),
         (
             "ended",
-            time(operation.finished_at).map(|end| format!("{end}, after {took}")),
+            time(operation.finished_at).map(|end| format!("{end}{after}")),
         ),
         (
             "now",
@@ -498,6 +502,17 @@ mod tests {
     fn an_operation_is_shown_with_its_attempts() {
         insta::assert_snapshot!(plain(&show(&failed(), &look())));
         insta::assert_snapshot!(plain(&show(&operation(), &look())));
+    }
+
+    #[test]
+    fn what_never_started_did_not_take_any_time() {
+        let mut skipped = operation();
+        skipped.state = OperationState::Skipped;
+        skipped.started_at = None;
+        let text = plain(&show(&skipped, &look()));
+        let ended = text.lines().find(|line| line.starts_with("ended"));
+        assert!(ended.is_some_and(|line| line.ends_with("EET")), "{text}");
+        assert!(!text.contains("after"), "{text}");
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use clickhouse_backupd::clock::Clock;
 use jiff::tz::TimeZone;
+use terminal_size::Width;
 
 use super::problem::Problem;
 use super::text::{self, Look, RED};
 
-/// Characters of a line on a terminal that tables are made for.
-const TERMINAL_CHARS: usize = 80;
+/// Characters of a line that tables are made for where the terminal is narrower, or does not tell.
+const TERMINAL_MIN_CHARS: usize = 80;
 
 /// How a command tells what it found.
 #[derive(Debug)]
@@ -37,6 +38,12 @@ pub fn print(text: &str) -> std::io::Result<()> {
     }
 }
 
+/// Characters of a line on a terminal that tables may fill.
+fn line_chars(width: Option<Width>) -> usize {
+    let width = width.map_or(TERMINAL_MIN_CHARS, |Width(chars)| usize::from(chars));
+    width.max(TERMINAL_MIN_CHARS)
+}
+
 impl Output {
     /// For the terminal or pipe of this process.
     pub fn of_process(json: bool) -> Self {
@@ -54,7 +61,10 @@ impl Output {
         Look {
             now: Clock::System.now(),
             zone: TimeZone::system(),
-            width: self.is_terminal.then_some(TERMINAL_CHARS),
+            width: self.is_terminal.then(|| {
+                let size = terminal_size::terminal_size_of(std::io::stdout());
+                line_chars(size.map(|(width, _)| width))
+            }),
         }
     }
 
@@ -164,6 +174,13 @@ fn indented(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wide_terminal_is_used_and_a_narrow_one_wraps() {
+        assert_eq!(line_chars(Some(Width(132))), 132);
+        assert_eq!(line_chars(Some(Width(40))), 80);
+        assert_eq!(line_chars(None), 80);
+    }
 
     #[test]
     fn json_is_indented_and_nothing_else() {

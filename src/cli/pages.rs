@@ -43,9 +43,21 @@ pub fn completions(
 ) -> anyhow::Result<ExitCode> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut command, name, &mut script);
-    print(&String::from_utf8_lossy(&script))?;
+    clap_complete::generate(arguments.shell, &mut command, &name, &mut script);
+    let script = String::from_utf8_lossy(&script);
+    match arguments.shell {
+        Shell::Bash => print(&one_label(&script, &name))?,
+        _ => print(&script)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Gives the labels of a bash script one spelling.
+///
+/// The generator spells a hyphen in the program's name `__` where the script finds the command, and
+/// `__subcmd__` where it looks for that command's words: below the first word nothing would match.
+fn one_label(script: &str, name: &str) -> String {
+    script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))
 }
 
 /// Prints the manual page, or writes all of them.

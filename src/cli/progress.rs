@@ -21,13 +21,22 @@ const LINES_PIECE: Duration = Duration::from_secs(10);
 const NAME_MAX_CHARS: usize = 24;
 /// Time left is told when one part of so many is done: before, it is a guess.
 const LEFT_MIN_PART: u64 = 50;
+/// Time left is told after this much of steady speed: before, the first pieces are taken for the rest.
+const LEFT_MIN_STEADY: Duration = Duration::from_secs(3);
+/// A speed is steady while it is within this factor of what it was when it began to be.
+const STEADY_FACTOR: u64 = 2;
 /// Between two movements of a bar.
 const TICK: Duration = Duration::from_millis(120);
 
 /// Shows an operation while it goes on, on standard error.
 pub enum Reporter {
     /// A bar that is drawn again and again.
-    Bar(ProgressBar),
+    Bar {
+        /// The bar.
+        bar: ProgressBar,
+        /// How steadily it moves.
+        pace: Pace,
+    },
     /// A line at each change.
     Lines {
         /// What was told last.
@@ -37,14 +46,24 @@ pub enum Reporter {
     },
 }
 
+/// Whether the speed of an operation says how long it will take.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// Since when, and with how many bytes a second, it has been steady.
+    since: Option<(Instant, u64)>,
+    /// It was steady for long enough, and has not stood still since.
+    is_steady: bool,
+}
+
 impl Reporter {
     /// A bar where somebody watches.
     pub fn new(is_watched: bool, operation: &Operation) -> Self {
         if is_watched {
             let bar = ProgressBar::new_spinner();
-            draw(&bar, operation, operation.state.as_str());
+            let mut pace = Pace::default();
+            draw(&bar, &mut pace, operation, operation.state.as_str());
             bar.enable_steady_tick(TICK);
-            Self::Bar(bar)
+            Self::Bar { bar, pace }
         } else {
             Self::Lines {
                 told: None,
@@ -56,7 +75,7 @@ impl Reporter {
     /// How long the next question may be held back.
     pub fn piece(&self) -> Duration {
         match self {
-            Self::Bar(_) => BAR_PIECE,
+            Self::Bar { .. } => BAR_PIECE,
             Self::Lines { .. } => LINES_PIECE,
         }
     }
@@ -71,7 +90,7 @@ impl Reporter {
     ) {
         let doing = doing(operation, behind, look);
         match self {
-            Self::Bar(bar) => draw(bar, operation, &doing),
+            Self::Bar { bar, pace } => draw(bar, pace, operation, &doing),
             Self::Lines { told, at } => {
                 let changed = told.as_ref() != Some(&doing);
                 let is_time = at.is_none_or(|at| at.elapsed() >= LINES_PIECE);
@@ -93,9 +112,30 @@ impl Reporter {
 
     /// Takes the bar away, so that text can follow.
     pub fn clear(&self) {
-        if let Self::Bar(bar) = self {
+        if let Self::Bar { bar, .. } = self {
             bar.finish_and_clear();
         }
+    }
+}
+
+impl Pace {
+    /// Takes the speed of this moment, 0 where it stands still, and says whether time left can be told.
+    fn at(&mut self, now: Instant, bytes_per_second: u64) -> bool {
+        if bytes_per_second == 0 {
+            *self = Self::default();
+            return false;
+        }
+        let like = |speed: u64| {
+            bytes_per_second <= speed.saturating_mul(STEADY_FACTOR)
+                && speed <= bytes_per_second.saturating_mul(STEADY_FACTOR)
+        };
+        match self.since {
+            Some((since, speed)) if like(speed) => {
+                self.is_steady |= now.duration_since(since) >= LEFT_MIN_STEADY;
+            }
+            _ => self.since = Some((now, bytes_per_second)),
+        }
+        self.is_steady
     }
 }
 
@@ -106,7 +146,7 @@ fn is_running(operation: &Operation) -> bool {
     )
 }
 
-fn draw(bar: &ProgressBar, operation: &Operation, doing: &str) {
+fn draw(bar: &ProgressBar, pace: &mut Pace, operation: &Operation, doing: &str) {
     let progress = operation.progress.filter(|_| is_running(operation));
     let total = progress.and_then(|progress| Some((progress, progress.bytes_total?)));
     let template = if total.is_some() {
@@ -130,11 +170,13 @@ fn draw(bar: &ProgressBar, operation: &Operation, doing: &str) {
     let goes_well =
         operation.state == OperationState::Running && operation.unreachable_since.is_none();
     if !goes_well {
+        *pace = Pace::default();
         bar.set_message(format!("{doing}  {}", far_of(&progress, operation.kind)));
         return;
     }
     let speed = bar.per_sec() as u64;
-    let left = is_telling(&progress).then(|| bar.eta());
+    let is_steady = pace.at(Instant::now(), speed);
+    let left = (is_steady && is_telling(&progress)).then(|| bar.eta());
     bar.set_message(moving(&progress, operation.kind, speed, left));
 }
 
@@ -194,6 +236,21 @@ fn moving(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_left_is_told_after_three_steady_seconds() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut pace = Pace::default();
+        assert!(!pace.at(after(0), 5_000_000), "the first piece");
+        assert!(!pace.at(after(2), 20_000_000), "it grows: from here on");
+        assert!(!pace.at(after(4), 31_000_000), "two seconds");
+        assert!(pace.at(after(5), 30_000_000));
+        assert!(pace.at(after(6), 90_000_000), "no flicker once it is told");
+        assert!(!pace.at(after(7), 0), "it stands still");
+        assert!(!pace.at(after(8), 30_000_000));
+        assert!(pace.at(after(11), 30_000_000));
+    }
 
     #[test]
     fn a_backup_estimates_and_a_restore_knows() {

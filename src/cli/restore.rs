@@ -35,7 +35,8 @@ pub struct Arguments {
     #[arg(long = "table", value_name = "DB.TABLE")]
     pub tables: Vec<String>,
     /// Only the tables of this database; can be given again.
-    #[arg(long = "database", value_name = "DB")]
+    // Together they would be the union, and whoever names both means the table in that database.
+    #[arg(long = "database", value_name = "DB", conflicts_with = "tables")]
     pub databases: Vec<String>,
     /// Put all of it into this database.
     #[arg(long, value_name = "DB")]
@@ -91,7 +92,8 @@ pub async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let danger = plan::danger(&check.value, request.existing);
-    agreed(arguments, danger.as_ref(), output)?;
+    let is_known = check.value.tables.is_some();
+    agreed(arguments, danger.as_ref(), is_known, output)?;
     // Where nothing is to be dropped, nothing was agreed to: what comes there meanwhile stays.
     if request.existing == Existing::Drop && !matches!(danger, Some(Danger::Drops(_))) {
         request.existing = Existing::Refuse;
@@ -139,19 +141,18 @@ fn tell(
 }
 
 /// Asks whoever sits there; a drop is agreed to by the name of the backup, so that no habit does it.
-fn agreed(arguments: &Arguments, danger: Option<&Danger>, output: &Output) -> Result<(), Problem> {
+fn agreed(
+    arguments: &Arguments,
+    danger: Option<&Danger>,
+    is_known: bool,
+    output: &Output,
+) -> Result<(), Problem> {
     if arguments.yes {
         return Ok(());
     }
     let drops = matches!(danger, Some(Danger::Drops(_)));
     if !output.can_ask {
-        if !drops {
-            return Ok(());
-        }
-        return Err(Problem::stopped(
-            "tables would be dropped, and nobody is there to be asked; nothing was done",
-            "say --yes where that is meant",
-        ));
+        return unasked(&arguments.name, drops, is_known);
     }
     let question = if drops {
         format!(
@@ -173,6 +174,27 @@ fn agreed(arguments: &Arguments, danger: Option<&Danger>, output: &Output) -> Re
     Err(Problem::stopped("nothing was done", ""))
 }
 
+/// What is done without a question where nobody can be asked: only what the check could look at and
+/// found harmless.
+fn unasked(name: &str, drops: bool, is_known: bool) -> Result<(), Problem> {
+    if !is_known {
+        return Err(Problem::stopped(
+            format!(
+                "it is not known here what {} holds, and nobody is there to be asked; nothing was done",
+                text::clean(name)
+            ),
+            "see what there is with: clickhouse-backupd backup list; say --yes where this one is meant",
+        ));
+    }
+    if drops {
+        return Err(Problem::stopped(
+            "tables would be dropped, and nobody is there to be asked; nothing was done",
+            "say --yes where that is meant",
+        ));
+    }
+    Ok(())
+}
+
 fn ask(question: &str) -> std::io::Result<String> {
     let mut err = anstream::stderr();
     write!(err, "{question}")?;
@@ -180,4 +202,23 @@ fn ask(question: &str) -> std::io::Result<String> {
     let mut said = String::new();
     std::io::stdin().lock().read_line(&mut said)?;
     Ok(said.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unasked_only_what_is_known_to_be_harmless_is_done() {
+        let told = |drops, is_known| {
+            let problem = unasked("2026-11-22", drops, is_known).unwrap_err();
+            assert_eq!(problem.exit_code(), 1);
+            assert!(problem.hint().contains("--yes"));
+            problem.to_string()
+        };
+        assert!(told(false, false).starts_with("it is not known here what 2026-11-22 holds"));
+        assert!(told(true, false).starts_with("it is not known"));
+        assert!(told(true, true).starts_with("tables would be dropped"));
+        unasked("2026-11-22", false, true).unwrap();
+    }
 }

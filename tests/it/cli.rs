@@ -265,6 +265,9 @@ async fn a_restore_says_what_it_does_before_it_does_it() {
         ],
     );
     session += &said(url, &["restore", "cli-none"]);
+    let asked = json(url, &["operation", "list", "--backup", "cli-none"]);
+    assert_eq!(asked["items"], serde_json::json!([]), "nothing was sent");
+    session += &said(url, &["restore", "cli-none", "--yes"]);
     session += &said(url, &["restore", "cli-restore", "--table", "cli.nothing"]);
     shows!("restores", session);
 
@@ -342,6 +345,13 @@ async fn on_a_terminal_it_asks_first() {
     );
     let (seen, code) = on_a_terminal(url, "?", "", &[&drop[..], &["--yes"]].concat());
     assert!(code == 0 && !seen.contains("Type"), "{code} {seen}");
+
+    let unknown = ["restore", "cli-never-made"];
+    let (seen, code) = on_a_terminal(url, "Restore? [y/N]", "n", &unknown);
+    assert!(
+        code == 1 && seen.contains("is not known here") && seen.contains("nothing was done"),
+        "{code} {seen}"
+    );
 
     let (seen, _) = on_a_terminal(url, "no question", "", &["status", "--json"]);
     assert!(
@@ -541,4 +551,38 @@ fn secrets_are_not_in_any_help() {
             "{text}"
         );
     }
+}
+
+/// What bash offers after these words, with the script as it is printed.
+fn offered(words: &[&str]) -> Vec<String> {
+    const ASK: &str = r#"
+        source <("$0" completions bash) || exit
+        COMP_WORDS=("$@")
+        COMP_CWORD=$(($# - 1))
+        function=$(complete -p clickhouse-backupd | sed 's/.* -F \([^ ]*\) .*/\1/')
+        "$function" clickhouse-backupd "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let output = Command::new("bash")
+        .args(["--norc", "-c", ASK, PROGRAM])
+        .args(words)
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && err.is_empty(), "{err}");
+    let out = String::from_utf8(output.stdout).unwrap();
+    out.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_below_the_first_word() {
+    let of = |words: &[&str]| offered(&[&["clickhouse-backupd"], words].concat());
+    let commands = of(&["backup", ""]);
+    for word in ["create", "list", "show"] {
+        assert!(commands.contains(&word.to_owned()), "{word}: {commands:?}");
+    }
+    assert!(!commands.contains(&"restore".to_owned()), "{commands:?}");
+    assert_eq!(of(&["ba"]), ["backup"]);
+    assert_eq!(of(&["schedule", "pau"]), ["pause"]);
+    assert_eq!(of(&["backup", "create", "--excl"]), ["--exclude"]);
+    assert_eq!(of(&["operation", "list", "--state", "fai"]), ["failed"]);
 }

@@ -191,6 +191,26 @@ async fn a_private_authority_is_trusted_when_it_is_named() {
     daemon.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_of_one_table_is_never_one_of_its_database() {
+    let strange = serve(|_, _| panic!("something was asked for")).await;
+    let both = [
+        "restore",
+        "nightly",
+        "--database",
+        "shop",
+        "--table",
+        "shop.orders",
+        "--drop",
+        "--yes",
+    ];
+    let (code, out, err) = run(&strange.url, &both, &[]);
+    assert!(
+        code == 2 && out.is_empty() && err.contains("cannot be used with"),
+        "{code} {out} {err}"
+    );
+}
+
 fn operation(state: &str) -> String {
     let finished = if state == "succeeded" {
         "\"2026-11-22T00:00:09Z\""

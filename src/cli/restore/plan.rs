@@ -101,7 +101,7 @@ pub fn told(check: &RestoreCheck, existing: Existing, structure_only: bool, look
         None => {
             let statement = text::clean(&check.statement);
             out += &format!(
-                "Which tables it holds is not known here. This statement is sent:\n{statement}\n"
+                "Which tables it holds is not known here. The statement is:\n{statement}\n"
             );
         }
     }

@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn databases_are_all_their_tables() {
-        let asked = request(&arguments(&["web.visits"], &["shop"], Some("old")), None).unwrap();
-        assert_eq!(asked.tables, ["web.visits", "shop.*"]);
+        let asked = request(&arguments(&[], &["web", "shop"], Some("old")), None).unwrap();
+        assert_eq!(asked.tables, ["web.*", "shop.*"]);
         let into: Vec<&String> = asked.database_mapping.keys().collect();
         assert_eq!(into, ["shop", "web"]);
     }
