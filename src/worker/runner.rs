@@ -49,8 +49,6 @@ struct Memory {
     last_failure: Option<Failure>,
     /// Nothing is asked before this: ClickHouse did not answer just now.
     quiet_until: Option<Instant>,
-    /// How long the last look took.
-    look_took: Duration,
 }
 
 impl Worker {
@@ -89,7 +87,7 @@ impl Worker {
         }
         let active = lane::active(&self.0.catalog.view());
         if active.is_empty() {
-            (memory.progress_told_at, memory.look_took) = (None, Duration::ZERO);
+            memory.progress_told_at = None;
             self.0.live.forget_lane();
         } else if !quiet && memory.adopted {
             self.watch(memory, &active).await?;
@@ -121,7 +119,7 @@ impl Worker {
         // While it is quiet nothing is asked, but time goes on for those who wait.
         let ask = match quiet.filter(|quiet| !quiet.is_zero()) {
             Some(quiet) => quiet,
-            None => lane::next_look(&view, memory.look_took, now),
+            None => lane::next_look(&view, now),
         };
         Ok(ask.min(lane::next_moment(&view, now)))
     }
@@ -136,9 +134,7 @@ impl Worker {
             .iter()
             .filter_map(|operation| Some(&operation.attempt()?.id))
             .collect();
-        let asked_at = Instant::now();
         let look = self.0.client.look(&attempts).await;
-        memory.look_took = asked_at.elapsed();
         self.told(
             memory,
             look.as_ref()

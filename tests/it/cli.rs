@@ -1,5 +1,6 @@
 //! The command line against the real daemon in front of the real engine: what it prints and how it ends.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
@@ -9,7 +10,7 @@ use crate::support::engine::{self, Engine};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clickhouse-backupd");
 
 /// A command as a shell would start it in Sofia, with no variables but these.
-fn command(url: &str, arguments: &[&str]) -> Command {
+fn command(url: &str, arguments: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .env_clear()
@@ -21,8 +22,8 @@ fn command(url: &str, arguments: &[&str]) -> Command {
 
 /// What a command printed, as `$ command`, standard output, standard error and the exit code if it is
 /// not 0.
-fn said(url: &str, arguments: &[&str]) -> String {
-    let output = command(url, arguments).output().unwrap();
+fn said(url: &str, line: &str) -> String {
+    let output = command(url, &shlex::split(line).unwrap()).output().unwrap();
     let (out, err) = (
         String::from_utf8(output.stdout).unwrap(),
         String::from_utf8(output.stderr).unwrap(),
@@ -35,7 +36,7 @@ fn said(url: &str, arguments: &[&str]) -> String {
         0 => String::new(),
         code => format!("exit {code}\n"),
     };
-    format!("$ {}\n{out}{err}{code}", arguments.join(" "))
+    format!("$ {line}\n{out}{err}{code}")
 }
 
 fn exit_code(url: &str, arguments: &[&str]) -> i32 {
@@ -47,10 +48,13 @@ fn exit_code(url: &str, arguments: &[&str]) -> i32 {
         .unwrap()
 }
 
-fn json(url: &str, arguments: &[&str]) -> serde_json::Value {
-    let output = command(url, arguments).arg("--json").output().unwrap();
+fn json(url: &str, line: &str) -> serde_json::Value {
+    let output = command(url, &shlex::split(line).unwrap())
+        .arg("--json")
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}"))
 }
 
 /// What is seen on a terminal of 80 characters, where a question is answered; and the exit code.
@@ -118,50 +122,27 @@ async fn backups_are_made_listed_and_shown() {
     }
     let (_home, daemon) = start(&engine).await;
     let url = &daemon.url;
-    let mut session = said(url, &["backup", "list"]);
-    session += &said(url, &["operation", "list"]);
-    session += &said(url, &["cancel"]);
+    let mut session = said(url, "backup list");
+    session += &said(url, "operation list");
+    session += &said(url, "cancel");
     session += &said(
         url,
-        &[
-            "backup",
-            "create",
-            "cli-full",
-            "--database",
-            "cli",
-            "--exclude",
-            "cli.customers",
-        ],
+        "backup create cli-full --database cli --exclude cli.customers",
     );
-    session += &said(
-        url,
-        &[
-            "backup", "create", "cli-more", "--table", "cli.*", "--base", "cli-full",
-        ],
-    );
-    session += &said(url, &["backup", "create", "cli-full", "--database", "cli"]);
-    session += &said(url, &["backup", "create", "../cli"]);
-    session += &said(url, &["backup", "list", "--schedule", "nobody"]);
-    session += &said(url, &["backup", "list", "-n", "1"]);
-    session += &said(url, &["backup", "list", "--all"]);
-    session += &said(url, &["backup", "show", "cli-full", "--tables"]);
-    session += &said(url, &["backup", "show", "cli-none"]);
-    session += &said(
-        url,
-        &[
-            "operation",
-            "list",
-            "--kind",
-            "backup",
-            "--state",
-            "succeeded",
-        ],
-    );
+    session += &said(url, "backup create cli-more --table cli.* --base cli-full");
+    session += &said(url, "backup create cli-full --database cli");
+    session += &said(url, "backup create ../cli");
+    session += &said(url, "backup list --schedule nobody");
+    session += &said(url, "backup list -n 1");
+    session += &said(url, "backup list --all");
+    session += &said(url, "backup show cli-full --tables");
+    session += &said(url, "backup show cli-none");
+    session += &said(url, "operation list --kind backup --state succeeded");
     shows!("backups", session);
 
-    let listed = json(url, &["backup", "list"]);
+    let listed = json(url, "backup list");
     assert_eq!(listed["items"][0]["name"], "cli-more");
-    let one = json(url, &["backup", "show", "cli-more"]);
+    let one = json(url, "backup show cli-more");
     assert_eq!(
         (
             one["base"].as_str(),
@@ -170,7 +151,7 @@ async fn backups_are_made_listed_and_shown() {
         (Some("cli-full"), true)
     );
     assert_eq!(
-        json(url, &["backup", "show", "cli-none"])["error"]["kind"],
+        json(url, "backup show cli-none")["error"]["kind"],
         "not_found"
     );
     daemon.stop().await;
@@ -188,87 +169,37 @@ async fn a_restore_says_what_it_does_before_it_does_it() {
         .succeeds("/backup/create?name=cli-restore&table=cli.*")
         .await;
     let live = engine.content("cli").await;
-    let mut session = said(url, &["restore", "cli-restore"]);
+    let mut session = said(url, "restore cli-restore");
     session += &said(
         url,
-        &[
-            "restore",
-            "cli-restore",
-            "--table",
-            "cli.orders",
-            "--into",
-            "cli_old",
-            "--check",
-        ],
+        "restore cli-restore --table cli.orders --into cli_old --check",
     );
     let none = engine
         .sql("SELECT count() FROM system.databases WHERE name = 'cli_old'")
         .await;
     assert_eq!(none, "0", "a check changes nothing");
+    session += &said(url, "restore cli-restore --table cli.orders --into cli_old");
     session += &said(
         url,
-        &[
-            "restore",
-            "cli-restore",
-            "--table",
-            "cli.orders",
-            "--into",
-            "cli_old",
-        ],
+        "restore cli-restore --table cli.orders --rename cli.orders=cli_old.again",
     );
     session += &said(
         url,
-        &[
-            "restore",
-            "cli-restore",
-            "--table",
-            "cli.orders",
-            "--rename",
-            "cli.orders=cli_old.again",
-        ],
+        "restore cli-restore --table cli.orders --into cli_old --append",
     );
     session += &said(
         url,
-        &[
-            "restore",
-            "cli-restore",
-            "--table",
-            "cli.orders",
-            "--into",
-            "cli_old",
-            "--append",
-        ],
+        "restore cli-restore --database cli --into cli_old --drop",
     );
     session += &said(
         url,
-        &[
-            "restore",
-            "cli-restore",
-            "--database",
-            "cli",
-            "--into",
-            "cli_old",
-            "--drop",
-        ],
+        "restore cli-restore --table cli.orders --into cli_old --drop --yes",
     );
-    session += &said(
-        url,
-        &[
-            "restore",
-            "cli-restore",
-            "--table",
-            "cli.orders",
-            "--into",
-            "cli_old",
-            "--drop",
-            "--yes",
-        ],
-    );
-    session += &said(url, &["restore", "cli-none"]);
-    let asked = json(url, &["operation", "list", "--backup", "cli-none"]);
+    session += &said(url, "restore cli-none");
+    let asked = json(url, "operation list --backup cli-none");
     assert_eq!(asked["items"], serde_json::json!([]), "nothing was sent");
-    session += &said(url, &["restore", "cli-none", "--yes"]);
-    session += &said(url, &["restore", "cli-restore", "--table", "cli.nothing"]);
+    session += &said(url, "restore cli-none --yes");
+    session += &said(url, "restore cli-restore --table cli.nothing");
     shows!("restores", session);
 
     let counts = engine
@@ -277,9 +208,9 @@ async fn a_restore_says_what_it_does_before_it_does_it() {
     assert_eq!(counts, "1000\n1000");
     assert_eq!(engine.content("cli").await, live, "what lives is untouched");
 
-    let refused = json(url, &["restore", "cli-restore"]);
+    let refused = json(url, "restore cli-restore");
     assert_eq!(refused["refused"]["kind"], "non_empty_target");
-    let done = json(url, &["restore", "cli-restore", "--into", "cli_drop"]);
+    let done = json(url, "restore cli-restore --into cli_drop");
     assert_eq!(done["state"], "succeeded", "{done}");
     daemon.stop().await;
 }
@@ -369,31 +300,28 @@ async fn schedules_are_listed_run_and_paused() {
     }
     let (_home, daemon) = start(&engine).await;
     let url = &daemon.url;
-    let mut session = said(url, &["schedule", "list"]);
-    session += &said(url, &["schedule", "run", "nobody"]);
-    session += &said(url, &["schedule", "run", "cli", "--slot", "2020-01-01"]);
-    session += &said(
-        url,
-        &["schedule", "pause", "cli", "--reason", "moving house"],
-    );
-    session += &said(url, &["schedule", "list"]);
-    session += &said(url, &["status", "--check"]);
-    session += &said(url, &["schedule", "resume", "cli"]);
-    session += &said(url, &["schedule", "pause", "cli", "--for", "long"]);
-    session += &said(url, &["schedule", "pause", "cli", "--until", "2020-01-01"]);
-    session += &said(url, &["status", "--check"]);
-    session += &said(url, &["health"]);
-    session += &said(url, &["health", "--ready"]);
+    let mut session = said(url, "schedule list");
+    session += &said(url, "schedule run nobody");
+    session += &said(url, "schedule run cli --slot 2020-01-01");
+    session += &said(url, "schedule pause cli --reason 'moving house'");
+    session += &said(url, "schedule list");
+    session += &said(url, "status --check");
+    session += &said(url, "schedule resume cli");
+    session += &said(url, "schedule pause cli --for long");
+    session += &said(url, "schedule pause cli --until 2020-01-01");
+    session += &said(url, "status --check");
+    session += &said(url, "health");
+    session += &said(url, "health --ready");
     shows!("schedules", session);
 
-    let made = said(url, &["schedule", "run", "cli"]);
+    let made = said(url, "schedule run cli");
     assert!(made.contains("\nbackup cli-20"), "{made}");
-    let paused = json(url, &["schedule", "pause", "cli", "--for", "2h"]);
+    let paused = json(url, "schedule pause cli --for 2h");
     assert!(
         paused["paused"]["until"].as_str().unwrap().ends_with('Z'),
         "{paused}"
     );
-    assert_eq!(json(url, &["status"])["schedules"][0]["paused"], true);
+    assert_eq!(json(url, "status")["schedules"][0]["paused"], true);
     daemon.stop().await;
 }
 
@@ -419,10 +347,7 @@ async fn a_wait_can_be_left_and_ended() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     assert!(first.starts_with("backup slow-1: "), "{first}");
-    let busy = said(
-        url,
-        &["backup", "create", "slow-2", "--table", "slow.parts"],
-    );
+    let busy = said(url, "backup create slow-2 --table slow.parts");
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()
@@ -435,13 +360,13 @@ async fn a_wait_can_be_left_and_ended() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let left = rest.join("\n") + "\n";
 
-    let id = json(url, &["operation", "list"])["items"][0]["id"]
+    let id = json(url, "operation list")["items"][0]["id"]
         .as_str()
         .unwrap()
         .to_owned();
-    let cancelled = said(url, &["cancel", &id[..4]]).replace(&id[..4], "ID");
-    let again = said(url, &["cancel", &id]);
-    let shown = said(url, &["operation", "show", &id[..8]])
+    let cancelled = said(url, &format!("cancel {}", &id[..4])).replace(&id[..4], "ID");
+    let again = said(url, &format!("cancel {id}"));
+    let shown = said(url, &format!("operation show {}", &id[..8]))
         .replace(&id, "UUID")
         .replace(&id[..8], "ID");
     shows!(
@@ -449,20 +374,10 @@ async fn a_wait_can_be_left_and_ended() {
         busy + &left + &cancelled + &again + &shown.lines().take(5).collect::<Vec<_>>().join("\n")
     );
 
-    let begun = json(
-        url,
-        &[
-            "backup",
-            "create",
-            "slow-3",
-            "--table",
-            "slow.parts",
-            "--no-wait",
-        ],
-    );
+    let begun = json(url, "backup create slow-3 --table slow.parts --no-wait");
     assert_eq!(begun["backup"], "slow-3");
     assert!(begun["finished_at"].is_null(), "{begun}");
-    let ended = json(url, &["cancel"]);
+    let ended = json(url, "cancel");
     assert_eq!(ended["state"], "cancelled", "{ended}");
     assert_eq!(exit_code(url, &["cancel"]), 1, "nothing is left to cancel");
     daemon.stop().await;
@@ -477,7 +392,7 @@ fn daemon_gone() -> String {
 #[test]
 fn without_a_daemon_it_says_where_it_looked() {
     let url = "http://me:hunter2@127.0.0.1:1/";
-    let text = said(url, &["status"]);
+    let text = said(url, "status");
     assert!(!text.contains("hunter2"), "{text}");
     insta::assert_snapshot!(text, @"
     $ status
@@ -485,14 +400,14 @@ fn without_a_daemon_it_says_where_it_looked() {
       hint: see whether the daemon runs there, or say where it is with --url or BACKUPD_URL
     exit 3
     ");
-    let answer = json(url, &["backup", "list"]);
+    let answer = json(url, "backup list");
     assert_eq!(answer["error"]["kind"], "unreachable");
-    insta::assert_snapshot!(said(url, &["health"]), @"
+    insta::assert_snapshot!(said(url, "health"), @"
     $ health
     unreachable
     exit 1
     ");
-    insta::assert_snapshot!(said("nowhere", &["status"]), @"
+    insta::assert_snapshot!(said("nowhere", "status"), @"
     $ status
     error: --url (BACKUPD_URL) is no URL: relative URL without a base; it looks like http://127.0.0.1:7171
     exit 2

@@ -89,16 +89,14 @@ fn waited(operation: &Operation, how_long: &str) -> Failure {
     }
 }
 
-/// How long until the server is looked at again. One that is slow to answer is busy with our own
-/// work, so looks take at most half of the time.
-pub(super) fn next_look(view: &View, look_took: Duration, now: Timestamp) -> Duration {
+/// How long until the server is looked at again.
+pub(super) fn next_look(view: &View, now: Timestamp) -> Duration {
     let looks = active(view).into_iter().filter_map(|operation| {
         let began = operation
             .attempt()?
             .started_at
             .max(operation.cancel_asked_at.unwrap_or(Timestamp::MIN));
-        let pause = (elapsed(began, now) / LOOK_FRACTION).max(look_took);
-        Some(pause.clamp(LOOK_MIN, LOOK_MAX))
+        Some((elapsed(began, now) / LOOK_FRACTION).clamp(LOOK_MIN, LOOK_MAX))
     });
     looks.min().unwrap_or(SLEEP_MAX)
 }
