@@ -21,6 +21,10 @@ pub struct ViewSettings {
     pub s3_endpoint: Option<String>,
     /// `s3.region`.
     pub s3_region: Option<String>,
+    /// `s3.virtual_hosted_style`: the bucket is part of the host name, not of the path.
+    pub s3_virtual_hosted_style: bool,
+    /// `s3.ca_file`: certificates (PEM) that are trusted beside the system's.
+    pub s3_ca_file: Option<std::path::PathBuf>,
     /// `s3.access_key_id` or `s3.access_key_id_file`; neither means the usual provider chain.
     pub s3_access_key_id: Option<SecretSource>,
     /// `s3.secret_access_key` or `s3.secret_access_key_file`.

@@ -82,6 +82,8 @@ impl Check<'_> {
             url: String::new(),
             s3_endpoint: self.endpoint(),
             s3_region: self.text("destination.s3.region"),
+            s3_virtual_hosted_style: false,
+            s3_ca_file: None,
             s3_access_key_id: self.secret(ACCESS_KEY),
             s3_secret_access_key: self.secret(SECRET_KEY),
         };
