@@ -1,17 +1,23 @@
 //! What exists: backups, where they lie, what they hold, and how they are named.
 
+mod chain;
 mod name;
 mod pattern;
+mod truth;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use chain::{ChainError, chain, dependents};
 pub use name::{
     BACKUP_NAME_LENGTH_MAX, BackupName, BackupNameError, KINDS, NameShapes, NameTemplate,
     NameTemplateError, Resolution, SlotNaming,
 };
 pub use pattern::{PatternError, TablePattern, glob};
+pub use truth::{
+    Deleting, ManifestSeen, Missing, Pin, Proof, ProofLevel, ProofOutcome, Status, Suspicion,
+};
 
 /// Where backups lie, as ClickHouse names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,18 +144,20 @@ pub enum Origin {
     },
     /// A client, over the API.
     Client,
+    /// Nobody we know of: made by hand, by another tool, or before our memory began.
+    Foreign,
 }
 
-/// A backup that exists in the destination and can be restored.
+/// A backup that exists in the destination, or that did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
     /// Its name in the destination.
     pub name: BackupName,
     /// The name that was asked for: differs from `name` where a dead attempt had blocked that one.
     pub asked_name: BackupName,
-    /// Where it lies.
+    /// Where it lies. A base never crosses places.
     pub place: Place,
-    /// The operation that made it.
+    /// The operation that made it; nil for a foreign one.
     pub operation: Uuid,
     /// The number of that operation: the order of backups that ended within the same second.
     pub number: u64,
@@ -161,19 +169,44 @@ pub struct Backup {
     pub kind: BackupKind,
     /// The backup it is built on.
     pub base: Option<BackupName>,
-    /// When ClickHouse finished it.
+    /// When ClickHouse finished it; for a foreign one, when its manifest was last written.
     pub created_at: Timestamp,
-    /// Bytes of everything in it, its base's part included (`total_size`).
-    pub bytes: u64,
+    /// Bytes of everything in it, its base's part included (`total_size`); of a foreign one they are
+    /// not known until its manifest was walked by a proof.
+    pub bytes: Option<u64>,
     /// Bytes that were written for it (`compressed_size`).
-    pub bytes_written: u64,
+    pub bytes_written: Option<u64>,
     /// Files in it (`num_files`).
-    pub files: u64,
+    pub files: Option<u64>,
     /// Tables in it, where that is known.
     pub tables: Option<u64>,
     /// It holds definitions only, no rows.
     #[serde(default)]
     pub structure_only: bool,
+    /// `serverUUID()` of the server that made it; all zeros is an ordinary value.
+    #[serde(default)]
+    pub server: Option<Uuid>,
+    /// Its manifest, as read in the destination; `None`: never read, so it is *unproven*.
+    #[serde(default)]
+    pub manifest: Option<ManifestSeen>,
+    /// The latest proof of each level.
+    #[serde(default)]
+    pub proofs: Vec<Proof>,
+    /// Somebody wants it kept.
+    #[serde(default)]
+    pub pinned: Option<Pin>,
+    /// It looks like the backup of an emptied server.
+    #[serde(default)]
+    pub suspect: Option<Suspicion>,
+    /// It is being removed: hidden, and its name reserved until the last object is gone.
+    #[serde(default)]
+    pub deleting: Option<Deleting>,
+    /// Since when it is no longer in the destination, though nobody here removed it.
+    #[serde(default)]
+    pub gone_since: Option<Timestamp>,
+    /// When this record last changed: what is published in the destination may be older.
+    #[serde(default)]
+    pub changed_at: Timestamp,
 }
 
 /// The backup that `name` means: the one in the destination under exactly that name, else the newest

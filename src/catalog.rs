@@ -13,8 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::backup::{Backup, Contents};
+use jiff::Timestamp;
+
+use crate::backup::{Backup, BackupName, Contents};
 use crate::operation::{AttemptId, Operation};
+use crate::retention::Adoption;
 use crate::schedule::{Pause, ScheduleName};
 
 pub use store::OpenError;
@@ -45,6 +48,12 @@ pub enum Change {
     PutLastSlot(ScheduleName, LastSlot),
     /// A schedule was paused; `None`: it goes on.
     PutPause(ScheduleName, Option<Pause>),
+    /// Nothing of a backup is left, or nobody needs to know any more.
+    ForgetBackup(BackupName),
+    /// Somebody said that a change is meant.
+    PutAdoption(Adoption),
+    /// What lies in the destination was read in for the first time.
+    ReadIn(Timestamp),
 }
 
 /// What a pure decision over the current view wants: changes, all of them or none, and an answer.
@@ -206,6 +215,8 @@ mod tests {
             name: BackupName::parse("one").unwrap(),
             scope: Scope::everything(),
             base: None,
+            increments: None,
+            kind_reason: None,
         };
         let second = std::time::Duration::from_secs(1);
         let retry = Retry {

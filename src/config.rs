@@ -36,7 +36,7 @@ use jiff::Timestamp;
 
 use crate::backup::TablePattern;
 use crate::operation::Schedule;
-use crate::retention::Policy;
+use crate::retention::Rules;
 use crate::schedule::ScheduleName;
 use crate::{api, catalog, clickhouse, destination, worker};
 
@@ -65,7 +65,7 @@ pub struct Config {
     /// `[schedules.<name>]`.
     pub schedules: BTreeMap<ScheduleName, Schedule>,
     /// `[retention]`, `[retention.manual]` and `[schedules.<name>.retention]`.
-    pub retention: Retention,
+    pub retention: Rules,
     /// `CLICKHOUSE_SKIP_TABLES`: tables that clients' backups leave out, as before; schedules that
     /// name none themselves have taken it over already.
     pub skip_tables: Vec<TablePattern>,
@@ -91,21 +91,6 @@ pub enum LogFormat {
     Pretty,
     /// Pretty on a terminal, else JSON.
     Auto,
-}
-
-/// Which policy applies to which group of backups.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// For every group without a policy of its own; `None` keeps everything.
-    pub global: Option<Policy>,
-    /// For backups that clients made.
-    pub manual: Option<Policy>,
-    /// For backups of a schedule.
-    pub schedules: BTreeMap<ScheduleName, Policy>,
-    /// Whether the global policy also judges backups that somebody else made.
-    pub include_foreign: bool,
-    /// Whether remains of dead attempts are removed.
-    pub sweep_broken: bool,
 }
 
 /// Where a configuration is read from.
@@ -183,26 +168,10 @@ pub fn load(source: &Source, now: Timestamp) -> Result<Loaded, ConfigErrors> {
 /// redacted.
 #[must_use]
 pub fn show(loaded: &Loaded) -> String {
-    let mut warnings = loaded.config.warnings.clone();
-    warnings.extend(loaded.config.not_yet());
-    show::lines(&loaded.values, &warnings)
+    show::lines(&loaded.values, &loaded.config.warnings)
 }
 
 impl Config {
-    /// What is configured and not carried out by this version: silence would be taken for a promise.
-    #[must_use]
-    pub fn not_yet(&self) -> Vec<String> {
-        let retention = &self.retention;
-        let has_policy = retention.global.is_some()
-            || retention.manual.is_some()
-            || !retention.schedules.is_empty();
-        let policy = has_policy.then_some("retention: this version removes nothing: every backup is kept, whatever the policy says");
-        let view = self.destination.view.as_ref().map(|_| {
-            "destination.url: this version does not read the destination itself: backups are known from its own catalog, so state.dir must survive restarts"
-        });
-        policy.into_iter().chain(view).map(str::to_owned).collect()
-    }
-
     /// The sections in which `other` differs and which only a restart brings into effect; schedules
     /// and retention are swapped live.
     #[must_use]

@@ -17,7 +17,9 @@ use crate::catalog::{Catalog, OpenError};
 use crate::clickhouse::{Client, SetupError};
 use crate::clock::Clock;
 use crate::config::{Config, Source};
+use crate::destination::{self, Destination};
 use crate::metrics::Metrics;
+use crate::retention::Rules;
 use crate::worker::scheduler::Schedules;
 use crate::worker::{Context, Live, Worker};
 
@@ -36,6 +38,7 @@ pub struct Daemon {
     bound: api::Bound,
     config: Config,
     schedules: watch::Sender<Arc<Schedules>>,
+    rules: watch::Sender<Arc<Rules>>,
     reload: Option<(Source, Signal)>,
     with_timer: bool,
 }
@@ -49,6 +52,9 @@ pub enum BuildError {
     /// The way to ClickHouse.
     #[error(transparent)]
     ClickHouse(#[from] SetupError),
+    /// Our view of the destination.
+    #[error(transparent)]
+    Destination(#[from] destination::SetupError),
     /// The door.
     #[error(transparent)]
     Api(#[from] api::ServeError),
@@ -80,12 +86,17 @@ impl Daemon {
         let metrics = Metrics::new()?;
         metrics.config_loaded(options.clock.now());
         let bound = api::build(&config.api)?;
+        let destination = config.destination.view.as_ref();
+        let destination = destination.map(Destination::open).transpose()?;
+        let rules = watch::Sender::new(Arc::new(config.retention.clone()));
         let worker = Worker::new(Context {
             catalog: catalog.clone(),
             client: Client::new(config.clickhouse.clone())?,
             clock: options.clock.clone(),
             metrics: metrics.clone(),
             place: config.destination.place.clone(),
+            destination,
+            rules: rules.subscribe(),
             settings: config.worker.clone(),
             allow_parallel: config.api.allow_parallel,
             skip_tables: config.skip_tables.clone(),
@@ -105,6 +116,7 @@ impl Daemon {
             bound,
             config,
             schedules,
+            rules,
             reload,
             with_timer,
         })
@@ -169,6 +181,7 @@ impl Daemon {
                 source,
                 current: self.config,
                 schedules: self.schedules,
+                rules: self.rules,
                 notices,
                 metrics: self.metrics,
                 clock: self.clock,
@@ -189,9 +202,7 @@ impl Daemon {
 
 /// Everything that should be known of a valid configuration.
 fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings = config.warnings.clone();
-    warnings.extend(config.not_yet());
-    warnings
+    config.warnings.clone()
 }
 
 async fn drain(tasks: &TaskTracker) {

@@ -30,3 +30,25 @@ pub struct ViewSettings {
     /// `s3.secret_access_key` or `s3.secret_access_key_file`.
     pub s3_secret_access_key: Option<SecretSource>,
 }
+
+/// Our own view of the place where backups go; clones share it.
+#[derive(Debug, Clone)]
+pub struct Destination;
+
+/// A view that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The URL.
+    #[error("destination.url: {0}")]
+    Url(String),
+}
+
+impl Destination {
+    /// Opens the view; nothing is asked yet.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn open(settings: &ViewSettings) -> Result<Self, SetupError> {
+        Err(SetupError::Url(settings.url.clone()))
+    }
+}

@@ -20,7 +20,10 @@ pub use failure::{Failure, FailureKind};
 pub use id::{AttemptId, AttemptOrigin, OperationId};
 pub use machine::{CancelCause, Event, IllegalEvent, State};
 pub use step::{Look, Progress, Row, RowStatus, Seen, Step, next_step, observe};
-pub use work::{BackupWork, Existing, RestoreWork, Work};
+pub use work::{
+    BackupWork, DeleteCause, DeleteWork, Existing, Increments, Item, ItemState, RestoreWork,
+    Selection, VerifyWork, Work,
+};
 
 /// A schedule: when something is due, and what is then asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,14 +36,36 @@ pub struct Schedule {
     pub missed: MissedPolicy,
     /// How its backups are named.
     pub template: NameTemplate,
-    /// Full or incremental.
-    pub kind: BackupKind,
+    /// What a slot does.
+    pub action: Action,
+    /// When its backups are increments; `None`: never.
+    pub increments: Option<Increments>,
     /// What its backups contain.
     pub scope: Scope,
     /// How long after its slot a backup may at most take, retries included.
     pub deadline: Duration,
     /// How often and how soon a failed attempt is tried again.
     pub retry: Retry,
+}
+
+impl Schedule {
+    /// The kind that its backups have where nothing stands against it.
+    #[must_use]
+    pub fn kind(&self) -> BackupKind {
+        match self.increments {
+            Some(_) => BackupKind::Incremental,
+            None => BackupKind::Full,
+        }
+    }
+}
+
+/// What a slot of a schedule does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It makes a backup.
+    Backup,
+    /// It proves backups (`action = "verify"`).
+    Verify(VerifyWork),
 }
 
 /// When a failed attempt is tried again.
@@ -97,6 +122,9 @@ pub struct Operation {
     /// Tables that it dropped before a restore, as asked.
     #[serde(default)]
     pub dropped: Vec<String>,
+    /// The backups that it works on inside us, in that order: the journal of a proof or a removal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<Item>,
 }
 
 /// Who asked for an operation.
@@ -115,6 +143,9 @@ pub enum Trigger {
     },
     /// A client, over the API.
     Client,
+    /// The daemon itself: retention, proofs after a backup. Not shown to the scripts of the server we
+    /// replace, whose newest row must be their own.
+    Daemon,
 }
 
 fn first_run() -> u32 {
@@ -168,6 +199,7 @@ impl Operation {
             outcome: None,
             notes: Vec::new(),
             dropped: Vec::new(),
+            items: Vec::new(),
         }
     }
 
@@ -183,16 +215,42 @@ impl Operation {
         match self.work {
             Work::Backup(_) => "backup",
             Work::Restore(_) => "restore",
+            Work::Verify(_) => "verify",
+            Work::Delete(_) => "delete",
         }
     }
 
-    /// The backup it is about, by the name asked for.
+    /// The backup it is about, by the name asked for; `None` where it is about several or none.
     #[must_use]
-    pub fn backup_name(&self) -> &BackupName {
+    pub fn backup_name(&self) -> Option<&BackupName> {
         match &self.work {
-            Work::Backup(work) => &work.name,
-            Work::Restore(work) => &work.backup,
+            Work::Backup(work) => Some(&work.name),
+            Work::Restore(work) => Some(&work.backup),
+            Work::Verify(VerifyWork {
+                selection: Selection::One(name),
+                ..
+            }) => Some(name),
+            Work::Verify(_) | Work::Delete(_) => match self.items.as_slice() {
+                [item] => Some(&item.backup),
+                _ => None,
+            },
         }
+    }
+
+    /// What it is about, for people: the name of its backup, or how many there are.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self.backup_name() {
+            Some(name) => name.to_string(),
+            None => format!("{} backups", self.items.len()),
+        }
+    }
+
+    /// Whether it belongs to what clients and schedules asked for, which the scripts of the server we
+    /// replace may see.
+    #[must_use]
+    pub fn is_own_work(&self) -> bool {
+        self.trigger == Trigger::Daemon || matches!(self.work, Work::Verify(_))
     }
 
     /// Whether a client asked for it.
@@ -206,7 +264,7 @@ impl Operation {
     pub fn schedule(&self) -> Option<&ScheduleName> {
         match &self.trigger {
             Trigger::Schedule { schedule, .. } => Some(schedule),
-            Trigger::Client => None,
+            Trigger::Client | Trigger::Daemon => None,
         }
     }
 
@@ -215,7 +273,7 @@ impl Operation {
     pub fn slot(&self) -> Option<Timestamp> {
         match &self.trigger {
             Trigger::Schedule { slot, .. } => Some(*slot),
-            Trigger::Client => None,
+            Trigger::Client | Trigger::Daemon => None,
         }
     }
 
@@ -224,7 +282,7 @@ impl Operation {
     pub fn run(&self) -> Option<u32> {
         match &self.trigger {
             Trigger::Schedule { run, .. } => Some(*run),
-            Trigger::Client => None,
+            Trigger::Client | Trigger::Daemon => None,
         }
     }
 
@@ -241,26 +299,34 @@ impl Operation {
         let number = self.attempts_in_all().saturating_add(1);
         match &self.trigger {
             Trigger::Schedule { schedule, slot, .. } => AttemptId::of_slot(schedule, *slot, number),
-            Trigger::Client => AttemptId::of_client(self.id, number),
+            Trigger::Client | Trigger::Daemon => AttemptId::of_client(self.id, number),
         }
     }
 
     /// The name the next attempt writes under.
     ///
     /// An attempt that was lost leaves its `.lock` behind, and ClickHouse then refuses the name for
-    /// ever (598, ClickHouse issue 114109). Without a view of the destination nobody can clear it,
-    /// so the next one takes `<name>.2`, `<name>.3`.
+    /// ever (598, ClickHouse issue 114109). Where nobody can clear it, the next one takes `<name>.2`,
+    /// `<name>.3`. `None`: it writes no backup.
     #[must_use]
-    pub fn next_backup_name(&self) -> BackupName {
-        let asked = self.backup_name();
-        let blocked = |attempt: &&Attempt| {
-            let kind = attempt.failure.as_ref().map(|failure| failure.kind);
-            matches!(kind, Some(FailureKind::Lost | FailureKind::Exists))
-        };
-        match self.attempts.iter().filter(blocked).count() {
+    pub fn next_backup_name(&self) -> Option<BackupName> {
+        let asked = self.backup_name()?;
+        Some(match self.blocked_names().count() {
             0 => asked.clone(),
             dead => asked.with_suffix(dead + 1),
-        }
+        })
+    }
+
+    /// Names that its dead attempts block, oldest first.
+    pub fn blocked_names(&self) -> impl Iterator<Item = &BackupName> {
+        let blocked = |attempt: &&Attempt| {
+            let kind = attempt.failure.as_ref().map(|failure| failure.kind);
+            matches!(kind, Some(FailureKind::Lost | FailureKind::Exists)) && !attempt.is_cleared
+        };
+        self.attempts
+            .iter()
+            .filter(blocked)
+            .map(|attempt| &attempt.backup)
     }
 
     /// When a failure of this kind is tried again; `None` when it is not.
@@ -316,7 +382,7 @@ impl Operation {
                     schedule: schedule.to_string(),
                     slot: *slot,
                 },
-                Trigger::Client => Origin::Client,
+                Trigger::Client | Trigger::Daemon => Origin::Client,
             },
             kind: if work.base.is_some() {
                 BackupKind::Incremental
@@ -325,11 +391,19 @@ impl Operation {
             },
             base: work.base.clone(),
             created_at: outcome.finished_at,
-            bytes: outcome.bytes,
-            bytes_written: outcome.bytes_written,
-            files: outcome.files,
+            bytes: Some(outcome.bytes),
+            bytes_written: Some(outcome.bytes_written),
+            files: Some(outcome.files),
             tables: attempt.tables,
             structure_only: work.scope.structure_only,
+            server: attempt.server.as_ref().map(|server| server.uuid),
+            manifest: attempt.manifest.clone(),
+            proofs: Vec::new(),
+            pinned: None,
+            suspect: None,
+            deleting: None,
+            gone_since: None,
+            changed_at: self.finished_at.unwrap_or(outcome.finished_at),
         })
     }
 }
@@ -368,6 +442,8 @@ mod tests {
             server: Some(server()),
             tables: Some(3),
             bytes_expected: None,
+            manifest: None,
+            is_cleared: false,
             failure: None,
         }
     }
@@ -390,6 +466,8 @@ mod tests {
             name,
             scope: Scope::everything(),
             base: None,
+            increments: None,
+            kind_reason: None,
         });
         let id = OperationId::of_slot(&schedule, slot);
         Operation::new(
@@ -409,7 +487,7 @@ mod tests {
     fn failed(operation: Operation, kind: FailureKind) -> Operation {
         let number = u32::try_from(operation.attempts.len()).unwrap() + 1;
         let attempt = Attempt {
-            backup: operation.next_backup_name(),
+            backup: operation.next_backup_name().unwrap(),
             ..attempt(number)
         };
         let now = Timestamp::UNIX_EPOCH;
@@ -431,9 +509,12 @@ mod tests {
     #[test]
     fn a_lost_attempt_blocks_its_name_and_another_failure_does_not() {
         let operation = failed(operation(), FailureKind::OutOfMemory);
-        assert_eq!(operation.next_backup_name().as_str(), "1970-01-01");
+        assert_eq!(operation.next_backup_name().unwrap().as_str(), "1970-01-01");
         let operation = failed(operation, FailureKind::Lost);
-        assert_eq!(operation.next_backup_name().as_str(), "1970-01-01.2");
+        assert_eq!(
+            operation.next_backup_name().unwrap().as_str(),
+            "1970-01-01.2"
+        );
         assert_eq!(
             operation.next_attempt_id().as_str(),
             "backupd:daily:19700101T000000Z:3"

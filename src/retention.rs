@@ -1,6 +1,14 @@
-//! Which backups may go: the policy as the configuration gives it.
+//! Which backups may go: policy, backups, holds and the time in; a plan out, each line with its reasons.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::backup::{Backup, BackupName};
 
 /// What is kept. A backup stays if any rule keeps it; a rule that is `None` keeps nothing by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,5 +42,156 @@ impl Policy {
             self.min_keep,
         ];
         self.keep_within.is_none() && counts.iter().all(Option::is_none)
+    }
+}
+
+/// Which policy judges whom.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rules {
+    /// `[retention]`: for every group without one of its own; `None` keeps those groups whole.
+    pub global: Option<Policy>,
+    /// `[retention.manual]`: for clients' backups.
+    pub manual: Option<Policy>,
+    /// Schedules, by name.
+    pub schedules: BTreeMap<String, ScheduleRules>,
+    /// Whether foreign backups are judged, too.
+    pub include_foreign: bool,
+    /// Whether broken folders are removed without being asked (`sweep_broken`).
+    pub sweep_broken: bool,
+}
+
+/// What is particular to the backups of one schedule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScheduleRules {
+    /// `[schedules.<name>.retention]`; `None`: the global one.
+    pub policy: Option<Policy>,
+    /// The zone in which its slots have dates.
+    pub zone: TimeZone,
+}
+
+/// Backups that are judged together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// Those of a schedule, whether it is still configured or not.
+    Schedule(String),
+    /// Those that clients asked for.
+    Manual,
+    /// Those of others.
+    Foreign,
+}
+
+/// Why something must not be removed now, whatever the policy says: by name, in words.
+pub type Holds = BTreeMap<BackupName, Vec<String>>;
+
+/// A change that somebody has said is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// When.
+    pub at: Timestamp,
+    /// Who: the user of the API, where it has users.
+    pub by: Option<String>,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// The servers whose backups lie there together, from then on.
+    pub servers: Vec<Uuid>,
+}
+
+/// Everything a plan is made from.
+#[derive(Debug, Clone)]
+pub struct Situation<'a> {
+    /// The policies.
+    pub rules: &'a Rules,
+    /// Every visible backup.
+    pub backups: Vec<&'a Backup>,
+    /// What must not be removed now.
+    pub holds: &'a Holds,
+    /// Changes that were said to be meant, oldest first.
+    pub adoptions: &'a [Adoption],
+    /// The server that backups are made of now, where it is known.
+    pub server: Option<Uuid>,
+    /// The time; count rules do not depend on it.
+    pub now: Timestamp,
+}
+
+/// What becomes of each backup, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// One line for each backup: by group, then newest first.
+    pub lines: Vec<Line>,
+    /// Why nothing is removed now although lines say so; empty: they may go.
+    pub stops: Vec<Stop>,
+}
+
+/// What becomes of one backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The backup.
+    pub backup: BackupName,
+    /// With whom it is judged.
+    pub group: Group,
+    /// Whether it stays.
+    pub verdict: Verdict,
+    /// Why; never empty.
+    pub reasons: Vec<Reason>,
+}
+
+/// Whether a backup stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays.
+    Keep,
+    /// It goes.
+    Remove,
+}
+
+/// Why a backup stays or goes. `Display` is what people read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no policy for its group.
+    NoPolicy,
+}
+
+/// Why nothing at all is removed. `Display` is what people read, with what they can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The newest backup of a group looks like that of an emptied server.
+    Suspect {
+        /// The backup.
+        backup: BackupName,
+        /// Why.
+        suspicion: crate::backup::Suspicion,
+    },
+    /// Backups of more than one server lie there, and nobody has said that this is meant.
+    OtherServer {
+        /// The servers that are known to be meant.
+        known: Vec<Uuid>,
+        /// Those that are not.
+        found: Vec<Uuid>,
+    },
+    /// There is no `destination.url`, so nothing can be removed.
+    NoView,
+    /// The disk keeps names on the server: nothing in the bucket can be told apart.
+    NamesOnServer,
+    /// No manifest that this server wrote was read through the view yet.
+    Unbound,
+    /// The destination could not be listed.
+    NotListed(String),
+    /// What lies in the destination has not been read in yet.
+    NotReadIn,
+}
+
+/// What becomes of each backup, and why.
+#[must_use]
+pub fn plan(situation: &Situation<'_>) -> Plan {
+    let keep = |backup: &&Backup| Line {
+        backup: backup.name.clone(),
+        group: Group::Manual,
+        verdict: Verdict::Keep,
+        reasons: vec![Reason::NoPolicy],
+    };
+    Plan {
+        lines: situation.backups.iter().map(keep).collect(),
+        stops: Vec::new(),
     }
 }

@@ -8,9 +8,12 @@ mod check;
 mod contact;
 mod control;
 mod journal;
+mod keeper;
 mod reconciler;
+mod removal;
 mod runner;
 pub mod scheduler;
+mod standing;
 mod submit;
 mod timer;
 
@@ -19,17 +22,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::backup::{Place, TablePattern};
 use crate::catalog::Catalog;
 use crate::clickhouse::Client;
 use crate::clock::Clock;
+use crate::destination::Destination;
 use crate::metrics::Metrics;
 use crate::operation::{AttemptId, OperationId, Progress};
+use crate::retention::Rules;
 
 pub use check::{Action, CheckError, CheckedTable, RestoreCheck};
 pub use contact::Contact;
 pub use control::{PauseError, RunError};
 pub use journal::JournalError;
+pub use keeper::{KEEP_REASON_MAX_CHARS, KeepError};
+pub use removal::RemovalError;
+pub use standing::{Broken, Standing, ViewState};
 pub use submit::{CancelError, Request, SubmitError, Submitted};
 
 /// Limits of operations that no schedule sets.
@@ -60,6 +70,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// Where backups go.
     pub place: Place,
+    /// Our own view of that place, if there is one.
+    pub destination: Option<Destination>,
+    /// Which policy judges whom, as the configuration says now.
+    pub rules: watch::Receiver<Arc<Rules>>,
     /// Limits.
     pub settings: Settings,
     /// Whether a client's operation may wait behind another client's (`API_ALLOW_PARALLEL`).
@@ -79,6 +93,7 @@ pub struct Live {
     /// Attempts whose statement a server took, until the lane is free again.
     accepted: RwLock<HashSet<AttemptId>>,
     looked: AtomicBool,
+    standing: RwLock<Arc<Standing>>,
 }
 
 impl Worker {
@@ -96,6 +111,14 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
             .copied()
+    }
+
+    fn standing(&self) -> Standing {
+        let standing = self.standing.read();
+        standing
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .clone()
     }
 
     fn was_accepted(&self, attempt: &AttemptId) -> bool {

@@ -63,10 +63,11 @@ async fn submit(
 }
 
 fn acknowledged(operation: &'static str, accepted: &Operation) -> Response {
+    let name = accepted.subject();
     answer::row(&Acknowledged {
         status: "acknowledged",
         operation,
-        backup_name: accepted.backup_name().as_str(),
+        backup_name: &name,
         operation_id: accepted.id.to_string(),
     })
 }

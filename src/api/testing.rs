@@ -22,7 +22,7 @@ use crate::clickhouse::{self, Client};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::operation::{
-    BackupWork, Limits, Operation, OperationId, Retry, Schedule, Trigger, Work,
+    Action, BackupWork, Limits, Operation, OperationId, Retry, Schedule, Trigger, Work,
 };
 use crate::schedule::{Calendar, MissedPolicy, ScheduleName};
 use crate::worker::scheduler::Schedules;
@@ -214,7 +214,8 @@ pub(super) fn schedule(name: &str, cron: &str) -> Schedule {
         calendar: Calendar::parse(cron, "Europe/Sofia").unwrap(),
         missed: MissedPolicy::RunLatest,
         template: NameTemplate::parse("{date}").unwrap(),
-        kind: BackupKind::Full,
+        action: Action::Backup,
+        increments: None,
         scope: Scope::everything(),
         deadline: Duration::from_secs(14_400),
         retry: Retry {
@@ -240,6 +241,8 @@ pub(super) fn operation(name: &str, scheduled: bool, asked: Timestamp) -> Operat
         name: BackupName::parse(name).unwrap(),
         scope: Scope::everything(),
         base: None,
+        increments: None,
+        kind_reason: None,
     });
     let limits = Limits {
         timeout: Duration::from_secs(14_400),
@@ -280,11 +283,19 @@ pub(super) fn backup(name: &str, created: &str, bytes_written: u64, base: Option
         },
         base: base.map(|base| BackupName::parse(base).unwrap()),
         created_at: created.parse().unwrap(),
-        bytes: bytes_written * 2,
-        bytes_written,
-        files: 3,
+        bytes: Some(bytes_written * 2),
+        bytes_written: Some(bytes_written),
+        files: Some(3),
         tables: Some(1),
         structure_only: false,
+        server: None,
+        manifest: None,
+        proofs: Vec::new(),
+        pinned: None,
+        suspect: None,
+        deleting: None,
+        gone_since: None,
+        changed_at: created.parse().unwrap(),
     }
 }
 
@@ -302,6 +313,8 @@ fn worker(catalog: Catalog, metrics: Metrics, clock: Clock) -> Worker {
         clock,
         metrics,
         place: Place::Disk("s3_backup".to_owned()),
+        destination: None,
+        rules: watch::Sender::new(Arc::default()).subscribe(),
         settings: worker::Settings {
             timeout: Duration::from_secs(14_400),
             client_deadline: Duration::from_secs(300),

@@ -16,7 +16,7 @@ use crate::operation::{Operation, Trigger};
 const FILE: &str = "catalog.sqlite3";
 const LOCK: &str = "lock";
 /// What makes each layout out of the one before it, from nothing on; `PRAGMA user_version` counts them.
-const LAYOUTS: [&str; 2] = [FIRST, RUNS_AND_PAUSES];
+const LAYOUTS: [&str; 3] = [FIRST, RUNS_AND_PAUSES, ADOPTIONS_AND_FACTS];
 
 const FIRST: &str = "
     CREATE TABLE operations (
@@ -48,6 +48,12 @@ const RUNS_AND_PAUSES: &str = "
         SELECT number, id, schedule, slot, iif(schedule IS NULL, NULL, 1), document FROM operations_before;
     DROP TABLE operations_before;
     CREATE TABLE pauses (schedule TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+";
+
+/// What retention needs: changes that somebody said are meant, and single facts.
+const ADOPTIONS_AND_FACTS: &str = "
+    CREATE TABLE adoptions (number INTEGER PRIMARY KEY, document TEXT NOT NULL) STRICT;
+    CREATE TABLE facts (name TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
 ";
 
 /// The memory could not be opened.
@@ -158,6 +164,10 @@ impl Store {
             backups: self.documents("SELECT document FROM backups")?,
             last_slots: self.documents("SELECT document FROM last_slots")?,
             pauses: self.documents("SELECT document FROM pauses")?,
+            adoptions: self.documents("SELECT document FROM adoptions ORDER BY number")?,
+            read_in: self
+                .documents("SELECT document FROM facts WHERE name = 'read_in'")?
+                .pop(),
         }))
     }
 
@@ -257,6 +267,20 @@ fn write(transaction: &rusqlite::Transaction<'_>, change: &Change) -> Result<(),
                 &[&schedule.as_str()],
             )?;
         }
+        Change::ForgetBackup(name) => {
+            run("DELETE FROM backups WHERE name = ?1", &[&name.as_str()])?;
+        }
+        Change::PutAdoption(adoption) => {
+            let document = serde_json::to_string(adoption)?;
+            run("INSERT INTO adoptions (document) VALUES (?1)", &[&document])?;
+        }
+        Change::ReadIn(at) => {
+            let document = serde_json::to_string(at)?;
+            run(
+                "INSERT OR REPLACE INTO facts (name, document) VALUES ('read_in', ?1)",
+                &[&document],
+            )?;
+        }
         Change::PutLastSlot(schedule, last) => {
             let document = serde_json::to_string(&(schedule, last))?;
             run(
@@ -279,7 +303,7 @@ fn put_operation(
             slot,
             run,
         } => (Some(schedule.as_str()), Some(slot.to_string()), Some(*run)),
-        Trigger::Client => (None, None, None),
+        Trigger::Client | Trigger::Daemon => (None, None, None),
     };
     let sql = "INSERT INTO operations (number, id, schedule, slot, run, document)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Change, HISTORY_MAX_OPERATIONS};
 use crate::backup::{self, Backup, BackupName};
 use crate::operation::{Operation, OperationId};
+use crate::retention::Adoption;
 use crate::schedule::{Pause, ScheduleName};
 
 /// How far a schedule has come.
@@ -28,6 +29,8 @@ pub struct View {
     backups: Arc<BTreeMap<BackupName, Arc<Backup>>>,
     last_slots: Arc<BTreeMap<ScheduleName, LastSlot>>,
     pauses: Arc<BTreeMap<ScheduleName, Pause>>,
+    adoptions: Arc<Vec<Adoption>>,
+    read_in: Option<Timestamp>,
 }
 
 /// Everything that was stored, as rows.
@@ -37,6 +40,8 @@ pub(super) struct Stored {
     pub backups: Vec<Backup>,
     pub last_slots: Vec<(ScheduleName, LastSlot)>,
     pub pauses: Vec<(ScheduleName, Pause)>,
+    pub adoptions: Vec<Adoption>,
+    pub read_in: Option<Timestamp>,
 }
 
 impl View {
@@ -47,6 +52,8 @@ impl View {
             backups,
             last_slots,
             pauses,
+            adoptions,
+            read_in,
         } = stored;
         let numbers = operations
             .iter()
@@ -66,6 +73,8 @@ impl View {
             backups: Arc::new(backups),
             last_slots: Arc::new(last_slots.into_iter().collect()),
             pauses: Arc::new(pauses.into_iter().collect()),
+            adoptions: Arc::new(adoptions),
+            read_in,
         }
     }
 
@@ -88,7 +97,30 @@ impl View {
 
     /// Backups that can be restored, by name.
     pub fn backups(&self) -> impl Iterator<Item = &Backup> + Clone {
+        self.all_backups().filter(|backup| backup.is_visible())
+    }
+
+    /// Also those that are being removed, and those that are gone.
+    pub fn all_backups(&self) -> impl Iterator<Item = &Backup> + Clone {
         self.backups.values().map(Arc::as_ref)
+    }
+
+    /// The record under exactly this name, whatever its state.
+    #[must_use]
+    pub fn record(&self, name: &BackupName) -> Option<&Backup> {
+        self.backups.get(name).map(Arc::as_ref)
+    }
+
+    /// Changes that somebody said are meant, oldest first.
+    #[must_use]
+    pub fn adoptions(&self) -> &[Adoption] {
+        &self.adoptions
+    }
+
+    /// When what lies in the destination was first read in; `None`: not yet.
+    #[must_use]
+    pub fn read_in(&self) -> Option<Timestamp> {
+        self.read_in
     }
 
     /// Whether no backup came or went between this view and another one.
@@ -128,7 +160,7 @@ impl View {
     /// Backups that are built on this one, directly.
     pub fn dependents<'a>(&'a self, base: &'a BackupName) -> impl Iterator<Item = &'a Backup> {
         self.backups()
-            .filter(move |backup| backup.base.as_ref() == Some(base))
+            .filter(move |backup| backup.is_built_on(base))
     }
 
     /// The number of the next operation to be submitted.
@@ -175,6 +207,13 @@ impl View {
                         None => pauses.remove(schedule),
                     };
                 }
+                Change::ForgetBackup(name) => {
+                    Arc::make_mut(&mut next.backups).remove(name);
+                }
+                Change::PutAdoption(adoption) => {
+                    Arc::make_mut(&mut next.adoptions).push(adoption.clone());
+                }
+                Change::ReadIn(at) => next.read_in = Some(*at),
                 Change::PutContents(..) | Change::DropContents(_) => {}
             }
         }

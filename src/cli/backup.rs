@@ -214,6 +214,7 @@ fn facts(backup: &Backup, look: &Look) -> Vec<(&'static str, String)> {
         }
         (Trigger::Schedule, ..) => "a schedule".to_owned(),
         (Trigger::Client, ..) => "a client".to_owned(),
+        (Trigger::Daemon, ..) => "the daemon".to_owned(),
     };
     let files = text::counted(backup.files, "file");
     let kind = match (backup.kind, &backup.base) {

@@ -157,7 +157,6 @@ fn check(source: &Source, loaded: &Loaded) -> String {
         .config
         .warnings
         .iter()
-        .chain(&loaded.config.not_yet())
         .map(|warning| format!("warning: {warning}\n"))
         .collect();
     let schedules = counted(loaded.config.schedules.len(), "schedule");
@@ -231,7 +230,7 @@ fn line(schedule: &Schedule, slot: Timestamp, previous: Timestamp) -> String {
         .to_string();
     let naming = SlotNaming {
         schedule: schedule.name.as_str(),
-        kind: schedule.kind.as_str(),
+        kind: schedule.kind().as_str(),
         slot,
         previous,
         zone,

@@ -257,6 +257,8 @@ pub fn kind(kind: OperationKind) -> &'static str {
     match kind {
         OperationKind::Backup => "backup",
         OperationKind::Restore => "restore",
+        OperationKind::Verify => "verify",
+        OperationKind::Delete => "delete",
     }
 }
 
@@ -282,6 +284,8 @@ pub fn ending(operation: &Operation) -> String {
                 ),
                 OperationKind::Backup => ("backup", String::new()),
                 OperationKind::Restore => ("restored", String::new()),
+                OperationKind::Verify => ("verified", String::new()),
+                OperationKind::Delete => ("removed", String::new()),
             };
             let files = text::counted(result.files, "file");
             let bytes = text::bytes(result.bytes);
@@ -455,6 +459,7 @@ fn asked(operation: &Operation, look: &Look) -> String {
         }
         (Trigger::Schedule, ..) => "a schedule".to_owned(),
         (Trigger::Client, ..) => "a client".to_owned(),
+        (Trigger::Daemon, ..) => "the daemon".to_owned(),
     };
     format!("{at} by {by}")
 }

@@ -197,7 +197,7 @@ fn parts(progress: &Progress, kind: OperationKind) -> (String, String) {
     let done = text::bytes(progress.bytes_done);
     let about = match kind {
         OperationKind::Backup => "~",
-        OperationKind::Restore => "",
+        OperationKind::Restore | OperationKind::Verify | OperationKind::Delete => "",
     };
     let bytes = match progress.bytes_total {
         Some(total) => format!("{done} of {about}{}", text::bytes(total)),

@@ -43,6 +43,7 @@ pub fn config(
         errors: Vec::new(),
         warnings: Vec::new(),
     };
+    let schedules = check.schedules(now);
     let mut config = Config {
         clickhouse: check.clickhouse(),
         worker: check.worker(),
@@ -50,8 +51,8 @@ pub fn config(
         catalog: check.catalog(),
         api: check.api(),
         log: check.log(),
-        schedules: check.schedules(now),
-        retention: check.retention(),
+        retention: check.retention(&schedules),
+        schedules,
         skip_tables,
         warnings: Vec::new(),
     };

@@ -16,6 +16,7 @@ use crate::api::Notices;
 use crate::clock::Clock;
 use crate::config::{self, Config, Source};
 use crate::metrics::Metrics;
+use crate::retention::Rules;
 use crate::worker::scheduler::Schedules;
 
 /// Events of one edit come in a burst.
@@ -41,6 +42,7 @@ pub(super) struct Reload {
     pub source: Source,
     pub current: Config,
     pub schedules: watch::Sender<Arc<Schedules>>,
+    pub rules: watch::Sender<Arc<Rules>>,
     pub notices: watch::Sender<Notices>,
     pub metrics: Metrics,
     pub clock: Clock,
@@ -124,6 +126,8 @@ impl Reload {
             .send_replace(Arc::new(loaded.config.schedules.clone()));
         // Sections that take a restart keep their old values here, so that each reload tells of them.
         self.current.schedules = loaded.config.schedules;
+        self.rules
+            .send_replace(Arc::new(loaded.config.retention.clone()));
         self.current.retention = loaded.config.retention;
     }
 

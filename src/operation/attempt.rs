@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{AttemptId, Failure};
-use crate::backup::{BackupName, Place};
+use crate::backup::{BackupName, ManifestSeen, Place};
 
 /// One try of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,12 @@ pub struct Attempt {
     /// a backup will come to, for ClickHouse does not tell while it makes one.
     #[serde(default)]
     pub bytes_expected: Option<u64>,
+    /// The manifest that it wrote, once it was read in the destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<ManifestSeen>,
+    /// It died, and what it left in the destination was removed: its name is free again.
+    #[serde(default)]
+    pub is_cleared: bool,
     /// Why it failed.
     pub failure: Option<Failure>,
 }

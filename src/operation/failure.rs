@@ -26,13 +26,19 @@ pub enum FailureKind {
     TimedOut,
     /// Someone ended it.
     Cancelled,
+    /// A proof found files missing.
+    Damaged,
+    /// The destination could not be looked at, or refused something.
+    Destination,
+    /// Something needs the backup, or works on it.
+    Held,
     /// Anything else.
     Unknown,
 }
 
 impl FailureKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Unreachable,
         Self::Busy,
         Self::Exists,
@@ -43,6 +49,9 @@ impl FailureKind {
         Self::Lost,
         Self::TimedOut,
         Self::Cancelled,
+        Self::Damaged,
+        Self::Destination,
+        Self::Held,
         Self::Unknown,
     ];
 
@@ -60,6 +69,9 @@ impl FailureKind {
             Self::Lost => "lost",
             Self::TimedOut => "timed_out",
             Self::Cancelled => "cancelled",
+            Self::Damaged => "damaged",
+            Self::Destination => "destination",
+            Self::Held => "held",
             Self::Unknown => "unknown",
         }
     }
@@ -69,7 +81,12 @@ impl FailureKind {
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::Unreachable | Self::Busy | Self::OutOfMemory | Self::Lost | Self::Unknown
+            Self::Unreachable
+                | Self::Busy
+                | Self::OutOfMemory
+                | Self::Lost
+                | Self::Destination
+                | Self::Unknown
         )
     }
 
@@ -99,6 +116,13 @@ impl FailureKind {
                 "raise clickhouse.timeout or the schedule's deadline, or look for a slow disk or network"
             }
             Self::Cancelled => "start it again if that was not meant",
+            Self::Damaged => {
+                "restore from another backup of the list, and see who removes files from the destination"
+            }
+            Self::Destination => {
+                "check destination.url, its keys and the network; nothing is removed while it cannot be listed"
+            }
+            Self::Held => "wait for what works on it, or remove what is built on it first (force)",
             Self::Unknown => "read the text from ClickHouse",
         }
     }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Attempt, Failure, FailureKind, Operation, Outcome, Server};
+use crate::backup::ManifestSeen;
 use crate::schedule::SkipReason;
 
 /// Where an operation stands.
@@ -48,9 +49,13 @@ pub enum CancelCause {
 pub enum Event {
     /// An attempt was recorded.
     Begun(Box<Attempt>),
+    /// An attempt was recorded that runs inside us.
+    BegunHere(Box<Attempt>),
     /// The server knows the attempt.
     Accepted(Server),
-    /// The server finished it.
+    /// Its manifest was read in the destination.
+    Read(ManifestSeen),
+    /// It is finished.
     Finished(Outcome),
     /// The attempt ended badly; with a time, another one may follow then.
     AttemptFailed {
@@ -118,10 +123,12 @@ impl State {
         };
         Some(match (self, event) {
             (Pending, Event::Begun(_)) => Starting,
+            (Pending, Event::BegunHere(_)) => Running,
             (Pending, Event::GaveUp(_)) => Failed,
             (Pending, Event::Cancel(_)) => Cancelled,
             (Pending, Event::Skip(_)) => Skipped,
             (Starting, Event::Accepted(_)) => Running,
+            (state @ (Running | Cancelling(_)), Event::Read(_)) => state,
             (Running | Cancelling(_), Event::Finished(_)) => Succeeded,
             (
                 Starting | Running,
@@ -145,6 +152,8 @@ impl Event {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Begun(_) => "begun",
+            Self::BegunHere(_) => "begun here",
+            Self::Read(_) => "read",
             Self::Accepted(_) => "accepted",
             Self::Finished(_) => "finished",
             Self::AttemptFailed { .. } => "attempt failed",
@@ -175,7 +184,7 @@ impl Operation {
             _ => None,
         };
         match event {
-            Event::Begun(attempt) => {
+            Event::Begun(attempt) | Event::BegunHere(attempt) => {
                 self.started_at = self.started_at.or(Some(now));
                 self.answered();
                 self.attempts.push(*attempt);
@@ -184,6 +193,11 @@ impl Operation {
                 if let Some(attempt) = self.attempts.last_mut() {
                     attempt.delivery = super::Delivery::Accepted;
                     attempt.server = Some(server);
+                }
+            }
+            Event::Read(manifest) => {
+                if let Some(attempt) = self.attempts.last_mut() {
+                    attempt.manifest = Some(manifest);
                 }
             }
             Event::Finished(outcome) => {

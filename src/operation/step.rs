@@ -208,7 +208,9 @@ fn surely_absent(attempt: &Attempt, asked: Timestamp, now: Timestamp) -> bool {
 fn lost(operation: &Operation, now: Timestamp) -> Step {
     let text = "the ClickHouse server restarted while it ran, and knows nothing of it any more";
     let failure = match operation.work {
-        Work::Backup(_) => Failure::new(FailureKind::Lost, text),
+        Work::Backup(_) | Work::Verify(_) | Work::Delete(_) => {
+            Failure::new(FailureKind::Lost, text)
+        }
         Work::Restore(_) => Failure::new(
             FailureKind::Lost,
             format!(

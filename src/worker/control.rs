@@ -8,7 +8,7 @@ use super::scheduler::{SlotWork, name_of, operation_of};
 use super::{Submitted, Worker};
 use crate::backup::{BackupName, BackupNameError};
 use crate::catalog::{CatalogError, Change, Decision, View};
-use crate::operation::{Operation, Schedule, State};
+use crate::operation::{Operation, Schedule, State, Work};
 use crate::schedule::{PAUSE_REASON_MAX_CHARS, Pause, ScheduleName};
 
 /// A slot that is not run.
@@ -21,13 +21,13 @@ pub enum RunError {
     #[error("nothing is known of the slot {0}: it was never due to this daemon, or too long ago")]
     UnknownSlot(Timestamp),
     /// Its backup was made.
-    #[error("the slot was backed up already, as {0}")]
-    Done(BackupName),
+    #[error("the slot was done already, as {0}")]
+    Done(String),
     /// Its name is taken.
     #[error("a backup named {0} exists already")]
     NameTaken(BackupName),
     /// Another operation of the schedule, or of that name, has not ended.
-    #[error("operation {} for {} has not ended", .0.id, .0.backup_name())]
+    #[error("operation {} for {} has not ended", .0.id, .0.subject())]
     Busy(Arc<Operation>),
     /// The name cannot be made.
     #[error("naming the backup: {0}")]
@@ -163,7 +163,7 @@ fn admit(
         }
         Some(last) if !last.state.is_terminal() => return Ok(Submitted::Active((*last).clone())),
         Some(last) if last.state == State::Succeeded => {
-            return Err(RunError::Done(last.backup_name().clone()));
+            return Err(RunError::Done(last.subject()));
         }
         None if slot.is_some() => return Err(RunError::UnknownSlot(at)),
         _ => {}
@@ -175,17 +175,21 @@ fn admit(
         number: view.next_number(),
     };
     let mut operation = operation_of(schedule, work, worker, now)?;
-    operation
-        .notes
-        .extend(pushed_out(schedule, &operation, now));
+    let notes = pushed_out(schedule, &operation, now);
+    operation.notes.extend(notes);
     let name = operation.backup_name();
-    if let Some(taken) = view.backup(name) {
+    if let (Some(name), Work::Backup(_)) = (name, &operation.work)
+        && let Some(taken) = view.backup(name)
+    {
         return Err(RunError::NameTaken(taken.name.clone()));
     }
     let stands_against = |other: &&Arc<Operation>| {
         let is_waiting_slot =
             other.state == State::Pending && other.schedule() == Some(&schedule.name);
-        is_waiting_slot || (other.kind() == "backup" && other.backup_name() == name)
+        is_waiting_slot
+            || (operation.kind() == "backup"
+                && other.kind() == "backup"
+                && other.backup_name() == name)
     };
     match view.unfinished().find(stands_against) {
         Some(other) => Err(RunError::Busy(other.clone())),
@@ -197,7 +201,7 @@ fn admit(
 fn pushed_out(schedule: &Schedule, operation: &Operation, now: Timestamp) -> Option<String> {
     let next = schedule.calendar.next_after(now)?;
     let name = name_of(schedule, next).ok()?;
-    (name == *operation.backup_name()).then(|| {
+    (Some(&name) == operation.backup_name()).then(|| {
         format!("the slot of {next} has the same name, {name}, and will be skipped once this backup is made")
     })
 }

@@ -113,7 +113,7 @@ fn consequences(operation: &Operation) -> Vec<Change> {
 fn log(before: Option<State>, operation: &Operation) {
     let (kind, name, state) = (
         operation.kind(),
-        operation.backup_name(),
+        operation.subject(),
         operation.state.as_str(),
     );
     let schedule = operation.schedule().map(ToString::to_string);

@@ -114,6 +114,8 @@ fn adopted(
         server: Some(server.clone()),
         tables: None,
         bytes_expected: None,
+        manifest: None,
+        is_cleared: false,
         failure: None,
     };
     let begun = operation.apply(Event::Begun(Box::new(attempt)), now).ok()?;
@@ -152,6 +154,8 @@ fn work(running: &Adoptable, name: &BackupName) -> (Work, String) {
             name: name.clone(),
             scope: Scope::everything(),
             base: None,
+            increments: None,
+            kind_reason: None,
         };
         (Work::Backup(work), format!("create {name}"))
     }

@@ -382,7 +382,7 @@ fn tell_progress(
         } else {
             String::new()
         };
-        tracing::info!(operation.id = %operation.id, "{} {}: {files_done} files, {bytes_done}{total} bytes so far", operation.kind(), operation.backup_name());
+        tracing::info!(operation.id = %operation.id, "{} {}: {files_done} files, {bytes_done}{total} bytes so far", operation.kind(), operation.subject());
     }
 }
 

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::timer::Timer;
-use crate::backup::{BackupKind, BackupName, BackupNameError, SlotNaming};
+use crate::backup::{BackupName, BackupNameError, SlotNaming};
 use crate::catalog::{CatalogError, Change, Decision, LastSlot, View};
 use crate::operation::{
-    BackupWork, Event, Limits, Operation, OperationId, Schedule, State, Trigger, Work,
+    Action, BackupWork, Event, Limits, Operation, OperationId, Schedule, State, Trigger, Work,
 };
 use crate::schedule::{Due, Pause, ScheduleName, SkipReason, due};
 
@@ -377,13 +377,21 @@ pub(super) fn operation_of(
         attempts_before,
         number,
     } = work;
-    let name = name_of(schedule, slot)?;
-    let command = format!("create {name}");
-    let work = Work::Backup(BackupWork {
-        name,
-        scope: schedule.scope.clone(),
-        base: None,
-    });
+    let (work, command) = match &schedule.action {
+        Action::Backup => {
+            let name = name_of(schedule, slot)?;
+            let command = format!("create {name}");
+            let work = BackupWork {
+                name,
+                scope: schedule.scope.clone(),
+                base: None,
+                increments: schedule.increments.clone(),
+                kind_reason: None,
+            };
+            (Work::Backup(work), command)
+        }
+        Action::Verify(work) => (Work::Verify(work.clone()), "verify".to_owned()),
+    };
     let id = OperationId::of_run(&schedule.name, slot, run);
     let trigger = Trigger::Schedule {
         schedule: schedule.name.clone(),
@@ -408,7 +416,7 @@ pub fn name_of(schedule: &Schedule, slot: Timestamp) -> Result<BackupName, Backu
         .flatten();
     schedule.template.render(SlotNaming {
         schedule: schedule.name.as_str(),
-        kind: schedule.kind.as_str(),
+        kind: schedule.kind().as_str(),
         slot,
         previous: previous.unwrap_or(slot),
         zone: schedule.calendar.zone(),
@@ -418,11 +426,6 @@ pub fn name_of(schedule: &Schedule, slot: Timestamp) -> Result<BackupName, Backu
 /// The deadline counts from the moment the slot became due to us, not from the slot: a night that is
 /// caught up after a long outage has its whole time.
 fn limits(schedule: &Schedule, worker: &super::Settings, now: Timestamp) -> Limits {
-    debug_assert_eq!(
-        schedule.kind,
-        BackupKind::Full,
-        "increments by schedule are refused by the configuration"
-    );
     Limits {
         timeout: worker.timeout,
         deadline: now.checked_add(schedule.deadline).ok(),
@@ -463,7 +466,8 @@ mod tests {
                 calendar: Calendar::parse(cron, "UTC").unwrap(),
                 missed: MissedPolicy::RunLatest,
                 template: NameTemplate::parse("{date}").unwrap(),
-                kind: BackupKind::Full,
+                action: Action::Backup,
+                increments: None,
                 scope: Scope::everything(),
                 deadline: Duration::from_secs(60),
                 retry,

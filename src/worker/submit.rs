@@ -202,6 +202,6 @@ fn making<'a>(view: &'a View, operation: &Operation) -> Option<&'a Arc<Operation
     view.unfinished().find(|other| match &other.work {
         Work::Backup(work) if other.is_clients() => work == wanted,
         Work::Backup(work) => work.name == wanted.name,
-        Work::Restore(_) => false,
+        Work::Restore(_) | Work::Verify(_) | Work::Delete(_) => false,
     })
 }

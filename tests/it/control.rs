@@ -35,13 +35,7 @@ async fn a_paused_schedule_skips_its_slots_until_the_pause_ends_or_somebody_ends
     let view = simulation.end().await;
     let found: Vec<_> = view
         .operations()
-        .map(|operation| {
-            (
-                operation.backup_name().to_string(),
-                operation.state,
-                operation.skipped,
-            )
-        })
+        .map(|operation| (operation.subject(), operation.state, operation.skipped))
         .collect();
     let paused = Some(SkipReason::Paused);
     let expected = [
@@ -84,7 +78,7 @@ async fn a_failed_night_is_made_good_under_its_own_name_with_attempts_that_go_on
         .operations()
         .map(|operation| {
             (
-                operation.backup_name().as_str(),
+                operation.backup_name().map(|name| name.as_str()),
                 operation.run(),
                 operation.state,
             )
@@ -93,9 +87,9 @@ async fn a_failed_night_is_made_good_under_its_own_name_with_attempts_that_go_on
     assert_eq!(
         found,
         [
-            ("2026-11-22", Some(1), State::Failed),
-            ("2026-11-22", Some(2), State::Succeeded),
-            ("2026-11-23", Some(1), State::Succeeded),
+            (Some("2026-11-22"), Some(1), State::Failed),
+            (Some("2026-11-22"), Some(2), State::Succeeded),
+            (Some("2026-11-23"), Some(1), State::Succeeded),
         ]
     );
     assert_eq!(view.backups().count(), 2);
@@ -172,15 +166,20 @@ async fn a_night_that_is_run_again_is_not_superseded_by_the_next_slot() {
     let view = simulation.end().await;
     let found: Vec<_> = view
         .operations()
-        .map(|operation| (operation.backup_name().as_str(), operation.state))
+        .map(|operation| {
+            (
+                operation.backup_name().map(|name| name.as_str()),
+                operation.state,
+            )
+        })
         .collect();
     assert_eq!(
         found,
         [
-            ("2026-11-22", State::Failed),
-            ("manual", State::Succeeded),
-            ("2026-11-22", State::Succeeded),
-            ("2026-11-23", State::Succeeded),
+            (Some("2026-11-22"), State::Failed),
+            (Some("manual"), State::Succeeded),
+            (Some("2026-11-22"), State::Succeeded),
+            (Some("2026-11-23"), State::Succeeded),
         ]
     );
 }

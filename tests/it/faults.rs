@@ -16,7 +16,7 @@ use crate::support::simulation::{DAILY, Simulation};
 
 fn states(view: &View) -> Vec<(String, State)> {
     view.operations()
-        .map(|operation| (operation.backup_name().to_string(), operation.state))
+        .map(|operation| (operation.subject(), operation.state))
         .collect()
 }
 

@@ -77,7 +77,13 @@ pub(super) fn request(arguments: &Arguments, default_name: &str) -> Result<Reque
         ..Scope::everything()
     };
     let command = command(arguments, given);
-    let work = Work::Backup(BackupWork { name, scope, base });
+    let work = Work::Backup(BackupWork {
+        name,
+        scope,
+        base,
+        increments: None,
+        kind_reason: None,
+    });
     Ok(Request { work, command })
 }
 
@@ -132,7 +138,7 @@ mod tests {
     fn work(query: &str) -> BackupWork {
         match of(query).unwrap().work {
             Work::Backup(work) => work,
-            Work::Restore(_) => panic!("a restore"),
+            other => panic!("{other:?}"),
         }
     }
 

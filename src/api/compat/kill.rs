@@ -212,7 +212,7 @@ mod tests {
         let view = api.state.catalog.view();
         let name = |command, after| {
             let now = later + SignedDuration::from_secs(after);
-            target(&view, command, now).map(|operation| operation.backup_name().to_string())
+            target(&view, command, now).map(|operation| operation.subject())
         };
         assert_eq!(name(None, 10), None);
         assert_eq!(name(Some("create night"), 10).as_deref(), Some("night"));
@@ -227,6 +227,6 @@ mod tests {
         api.put(running("night", true, api.start())).await;
         api.put(operation("mine", false, later)).await;
         let meant = target(&api.state.catalog.view(), None, later).unwrap();
-        assert_eq!(meant.backup_name().as_str(), "night");
+        assert_eq!(meant.subject().as_str(), "night");
     }
 }

@@ -88,8 +88,8 @@ fn row<'a>(backup: &'a Backup, zone: &TimeZone) -> Row<'a> {
     Row {
         name: backup.name.as_str(),
         created: time_text(backup.created_at, zone),
-        size: backup.bytes_written,
-        data_size: backup.bytes_written,
+        size: backup.bytes_written.unwrap_or(0),
+        data_size: backup.bytes_written.unwrap_or(0),
         metadata_size: 0,
         location: "local",
         required: backup.base.as_ref().map_or("", |base| base.as_str()),

@@ -214,7 +214,7 @@ mod tests {
     fn work(query: &str) -> RestoreWork {
         match of(query, Some("N")).unwrap().work {
             Work::Restore(work) => work,
-            Work::Backup(_) => panic!("a backup"),
+            other => panic!("{other:?}"),
         }
     }
 

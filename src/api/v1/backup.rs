@@ -111,7 +111,7 @@ impl Backup {
     #[must_use]
     pub(in crate::api) fn of(backup: &domain::Backup, dependents: Vec<String>) -> Self {
         let (origin, schedule, slot) = match &backup.origin {
-            domain::Origin::Client => (Trigger::Client, None, None),
+            domain::Origin::Client | domain::Origin::Foreign => (Trigger::Client, None, None),
             domain::Origin::Schedule { schedule, slot } => {
                 (Trigger::Schedule, Some(schedule.clone()), Some(*slot))
             }
@@ -129,9 +129,9 @@ impl Backup {
             base: backup.base.as_ref().map(ToString::to_string),
             dependents,
             created_at: backup.created_at,
-            bytes: backup.bytes,
-            bytes_written: backup.bytes_written,
-            files: backup.files,
+            bytes: backup.bytes.unwrap_or(0),
+            bytes_written: backup.bytes_written.unwrap_or(0),
+            files: backup.files.unwrap_or(0),
             tables: backup.tables,
             structure_only: backup.structure_only,
             operation: backup.operation,

@@ -151,7 +151,7 @@ impl Wanted {
             .as_ref()
             .is_none_or(|wanted| match &backup.origin {
                 domain::Origin::Schedule { schedule, .. } => schedule == wanted,
-                domain::Origin::Client => false,
+                domain::Origin::Client | domain::Origin::Foreign => false,
             })
     }
 }

@@ -64,6 +64,10 @@ pub enum OperationKind {
     Backup,
     /// Restores one.
     Restore,
+    /// Proves some.
+    Verify,
+    /// Removes some.
+    Delete,
 }
 
 /// Where an operation stands.
@@ -137,6 +141,8 @@ pub enum Trigger {
     Schedule,
     /// A client.
     Client,
+    /// The daemon itself: retention, proofs after a backup.
+    Daemon,
 }
 
 /// How far an operation is.
@@ -346,6 +352,7 @@ impl Operation {
     ) -> Self {
         let (trigger, schedule, slot, run) = match &operation.trigger {
             DomainTrigger::Client => (Trigger::Client, None, None, None),
+            DomainTrigger::Daemon => (Trigger::Daemon, None, None, None),
             DomainTrigger::Schedule {
                 schedule,
                 slot,
@@ -362,13 +369,15 @@ impl Operation {
             kind: match operation.work {
                 domain::Work::Backup(_) => OperationKind::Backup,
                 domain::Work::Restore(_) => OperationKind::Restore,
+                domain::Work::Verify(_) => OperationKind::Verify,
+                domain::Work::Delete(_) => OperationKind::Delete,
             },
             state: operation.state.into(),
             trigger,
             schedule,
             slot,
             run,
-            backup: operation.backup_name().to_string(),
+            backup: operation.subject(),
             submitted_at: operation.submitted_at,
             started_at: operation.started_at,
             finished_at: operation.finished_at,

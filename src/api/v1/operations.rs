@@ -260,6 +260,8 @@ impl Wanted {
         let kind = match operation.work {
             domain::Work::Backup(_) => OperationKind::Backup,
             domain::Work::Restore(_) => OperationKind::Restore,
+            domain::Work::Verify(_) => OperationKind::Verify,
+            domain::Work::Delete(_) => OperationKind::Delete,
         };
         let schedule = operation.schedule().map(|name| name.as_str());
         self.kind.is_none_or(|wanted| wanted == kind)
@@ -267,10 +269,11 @@ impl Wanted {
                 .state
                 .is_none_or(|wanted| wanted == operation.state.into())
             && (self.schedule.is_none() || self.schedule.as_deref() == schedule)
-            && self
-                .backup
-                .as_deref()
-                .is_none_or(|wanted| wanted == operation.backup_name().as_str())
+            && self.backup.as_deref().is_none_or(|wanted| {
+                operation
+                    .backup_name()
+                    .is_some_and(|name| name.as_str() == wanted)
+            })
     }
 }
 

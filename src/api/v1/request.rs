@@ -60,7 +60,13 @@ pub(super) fn backup(
     add_flag(&mut command, "schema", wanted.structure_only);
     add_flag(&mut command, "rbac", wanted.access);
     command.push_str(&format!(" {name}"));
-    let work = Work::Backup(BackupWork { name, scope, base });
+    let work = Work::Backup(BackupWork {
+        name,
+        scope,
+        base,
+        increments: None,
+        kind_reason: None,
+    });
     Ok(Request { work, command })
 }
 

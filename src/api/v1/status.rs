@@ -184,7 +184,10 @@ fn backups(view: &View) -> BackupSummary {
         .max_by_key(|backup: &&domain::Backup| (backup.created_at, backup.number));
     BackupSummary {
         count: view.backups().count() as u64,
-        bytes_written: view.backups().map(|backup| backup.bytes_written).sum(),
+        bytes_written: view
+            .backups()
+            .filter_map(|backup| backup.bytes_written)
+            .sum(),
         newest: newest.map(|backup| backup.name.to_string()),
         newest_at: newest.map(|backup| backup.created_at),
     }
@@ -203,7 +206,7 @@ fn emptied(view: &View) -> Option<StatusProblem> {
         kind: "restore_left_tables_dropped".to_owned(),
         message: format!(
             "the restore of {} dropped {} and did not finish",
-            last.backup_name(),
+            last.subject(),
             shown.join(", ")
         ),
         hint: format!(
@@ -281,7 +284,7 @@ fn failed(name: &str, last: &operation::Operation) -> Option<StatusProblem> {
                 message: format!(
                     "the last slot{} of schedule {name} was skipped: a backup named {} existed already",
                     slot_text(last),
-                    last.backup_name()
+                    last.subject()
                 ),
                 hint: "make one of now under another name: clickhouse-backupd backup create NAME"
                     .to_owned(),

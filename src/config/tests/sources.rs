@@ -291,21 +291,6 @@ fn what_is_valid_and_should_be_known_is_a_warning() {
 }
 
 #[test]
-fn what_has_no_effect_yet_is_shown_as_a_comment() {
-    let text = small_and("destination", "url = \"s3://b/p\"");
-    let loaded = given(text, &[]).load().unwrap();
-    let shown = show(&loaded);
-    let not_yet = loaded.config.not_yet();
-    assert_eq!(not_yet.len(), 2, "{not_yet:?}");
-    for warning in not_yet {
-        assert!(
-            shown.contains(&format!("# warning: {warning}\n")),
-            "{shown}"
-        );
-    }
-}
-
-#[test]
 fn without_a_policy_every_backup_is_kept_and_that_is_said() {
     let text = "[destination]\ndisk = \"d\"\n[schedules.daily]\ncron = \"@daily\"\n";
     assert_eq!(

@@ -1,11 +1,12 @@
 //! `[retention]`, `[retention.manual]` and `[schedules.<name>.retention]`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Check;
-use crate::config::Retention;
 use crate::config::keys::POLICY_KEYS;
-use crate::retention::Policy;
+use crate::operation::Schedule;
+use crate::retention::{Policy, Rules, ScheduleRules};
 use crate::schedule::ScheduleName;
 
 /// Most backups that a rule may keep.
@@ -15,18 +16,22 @@ const MINUTE: Duration = Duration::from_secs(60);
 const CENTURY: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 impl Check<'_> {
-    pub(super) fn retention(&mut self) -> Retention {
-        let mut retention = Retention {
+    pub(super) fn retention(&mut self, schedules: &BTreeMap<ScheduleName, Schedule>) -> Rules {
+        let mut retention = Rules {
             global: self.policy("retention", false),
             manual: self.policy("retention.manual", true),
             include_foreign: self.flag("retention.include_foreign"),
             sweep_broken: self.flag("retention.sweep_broken"),
-            ..Retention::default()
+            ..Rules::default()
         };
         for name in self.values.schedules() {
             let policy = self.policy(&format!("schedules.{name}.retention"), true);
-            if let (Some(policy), Ok(name)) = (policy, ScheduleName::try_from(name)) {
-                retention.schedules.insert(name, policy);
+            let schedule = ScheduleName::try_from(name.clone()).ok();
+            if let Some(schedule) = schedule.and_then(|name| schedules.get(&name)) {
+                let zone = schedule.calendar.zone().clone();
+                retention
+                    .schedules
+                    .insert(name, ScheduleRules { policy, zone });
             }
         }
         self.relations(&retention);
@@ -61,7 +66,7 @@ impl Check<'_> {
         (!policy.is_empty()).then_some(policy)
     }
 
-    fn relations(&mut self, retention: &Retention) {
+    fn relations(&mut self, retention: &Rules) {
         let any_given = POLICY_KEYS
             .iter()
             .any(|key| self.is_given(&format!("retention.{key}")));
@@ -86,7 +91,11 @@ impl Check<'_> {
                 remedy,
             );
         } else {
-            let elsewhere = retention.manual.is_some() || !retention.schedules.is_empty();
+            let elsewhere = retention.manual.is_some()
+                || retention
+                    .schedules
+                    .values()
+                    .any(|rules| rules.policy.is_some());
             self.warn(if elsewhere {
                 "no rule in [retention]: every backup is kept, except where a section of its own says otherwise"
             } else {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Check;
-use crate::backup::{BackupKind, NameTemplate, Scope, TablePattern};
+use crate::backup::{NameTemplate, Scope, TablePattern};
 use crate::config::collision::{NamedSchedule, find_collision};
 use crate::config::duration::spell;
 use crate::config::error::quote;
 use crate::config::nearest;
-use crate::operation::{Retry, Schedule};
+use crate::operation::{Action, Retry, Schedule};
 use crate::schedule::{Calendar, CalendarError, MissedPolicy, ScheduleName};
 
 /// Most schedules: each is a series of every metric and a timer.
@@ -75,7 +75,8 @@ impl Check<'_> {
             calendar,
             missed,
             template,
-            kind: BackupKind::Full,
+            action: Action::Backup,
+            increments: None,
             scope,
             deadline: deadline?,
             retry,

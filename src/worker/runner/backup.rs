@@ -34,7 +34,9 @@ impl Worker {
         let fresh = || {
             self.attempt(
                 operation,
-                operation.next_backup_name(),
+                operation
+                    .next_backup_name()
+                    .unwrap_or_else(|| work.name.clone()),
                 self.0.place.clone(),
                 preflight.server,
             )

@@ -230,9 +230,12 @@ impl Worker {
         failure: Failure,
     ) -> Result<(), JournalError> {
         let now = self.0.clock.now();
+        let Some(backup) = operation.next_backup_name() else {
+            return Ok(());
+        };
         let attempt = Attempt {
             id: operation.next_attempt_id(),
-            backup: operation.next_backup_name(),
+            backup,
             place: self.0.place.clone(),
             started_at: now,
             ended_at: None,
@@ -240,6 +243,8 @@ impl Worker {
             server: None,
             tables: None,
             bytes_expected: None,
+            manifest: None,
+            is_cleared: false,
             failure: None,
         };
         let mut counted = operation.clone();

@@ -20,7 +20,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Operations that hold the lane: an attempt of theirs may be at work.
 pub(super) fn active(view: &View) -> Vec<Arc<Operation>> {
     view.unfinished()
-        .filter(|operation| operation.state.is_active())
+        .filter(|operation| operation.work.takes_the_lane() && operation.state.is_active())
         .cloned()
         .collect()
 }
@@ -28,10 +28,12 @@ pub(super) fn active(view: &View) -> Vec<Arc<Operation>> {
 /// The operation that begins next on a free lane: a client's first, then slots in their order.
 pub(super) fn next(view: &View, now: Timestamp) -> Option<Arc<Operation>> {
     let ready = |operation: &&Arc<Operation>| {
-        operation.state == State::Pending && operation.not_before.is_none_or(|at| at <= now)
+        operation.work.takes_the_lane()
+            && operation.state == State::Pending
+            && operation.not_before.is_none_or(|at| at <= now)
     };
     let order = |operation: &&Arc<Operation>| match &operation.trigger {
-        Trigger::Client => (false, operation.submitted_at, operation.number),
+        Trigger::Client | Trigger::Daemon => (false, operation.submitted_at, operation.number),
         Trigger::Schedule { slot, .. } => (true, *slot, operation.number),
     };
     view.unfinished().filter(ready).min_by_key(order).cloned()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::backup::{BackupName, Contents, Place};
 use crate::catalog::CatalogError;
 use crate::clickhouse::{Error, ExistingTable, Target};
-use crate::operation::{Attempt, Delivery, Failure, Operation, Server, Work};
+use crate::operation::{Attempt, Delivery, Failure, FailureKind, Operation, Server, Work};
 use crate::worker::Worker;
 
 /// An attempt that is ready to be recorded and sent.
@@ -78,6 +78,10 @@ impl Worker {
         match &operation.work {
             Work::Backup(work) => self.prepare_backup(operation, work, again).await,
             Work::Restore(work) => self.prepare_restore(operation, work, again).await,
+            Work::Verify(_) | Work::Delete(_) => Err(NotReady::Impossible(Failure::new(
+                FailureKind::Unknown,
+                "this is no work for the ClickHouse server",
+            ))),
         }
     }
 
@@ -99,6 +103,8 @@ impl Worker {
             server: Some(server),
             tables: None,
             bytes_expected: None,
+            manifest: None,
+            is_cleared: false,
             failure: None,
         }
     }

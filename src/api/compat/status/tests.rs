@@ -125,7 +125,7 @@ async fn a_script_finds_its_own_row(
         api.put(one.operation(api.start())).await;
     }
     let now = api.start() + SignedDuration::from_secs(now);
-    let name = |operation: &Arc<Operation>| operation.backup_name().to_string();
+    let name = |operation: &Arc<Operation>| operation.subject();
     let view = api.state.catalog.view();
     assert_eq!(
         history(&view, now).iter().map(name).collect::<Vec<_>>(),

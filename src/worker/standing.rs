@@ -1,0 +1,80 @@
+//! What is known of the destination as a whole, from the last time it was listed.
+
+use jiff::Timestamp;
+
+use super::Worker;
+use crate::backup::BackupName;
+
+/// Whether our own view of the destination can be trusted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ViewState {
+    /// There is no `destination.url`.
+    #[default]
+    None,
+    /// The disk keeps the names of its objects on the server's own disk: the bucket holds random keys,
+    /// and nothing in it can be told apart.
+    NamesOnServer,
+    /// It may be the wrong place: no manifest that this server wrote was read through it yet.
+    Unbound,
+    /// It is the place where this server writes.
+    Bound,
+}
+
+impl ViewState {
+    /// The word used in the API and the metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::NamesOnServer => "names_on_server",
+            Self::Unbound => "unbound",
+            Self::Bound => "bound",
+        }
+    }
+}
+
+/// A folder without a manifest that a dead attempt left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The folder.
+    pub name: BackupName,
+    /// When its newest object was written.
+    pub newest: Option<Timestamp>,
+    /// Objects in it.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How we know that it is one: a lock inside, or an attempt of ours.
+    pub reason: String,
+}
+
+/// What is known of the destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether our view can be trusted.
+    pub view: ViewState,
+    /// Where it looks, without any key; `None` where there is none.
+    pub url: Option<String>,
+    /// When it was last listed.
+    pub listed_at: Option<Timestamp>,
+    /// Why the last listing failed, while it does.
+    pub failure: Option<String>,
+    /// Remains of dead attempts.
+    pub broken: Vec<Broken>,
+    /// Folders that are neither backups nor broken ones: somebody else's.
+    pub others: Vec<String>,
+}
+
+impl Worker {
+    /// What is known of the destination, as of its last listing.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.0.live.standing()
+    }
+
+    /// Whether the list of backups is complete: there is no view, or what it shows was read in once.
+    #[must_use]
+    pub fn is_read_in(&self) -> bool {
+        self.0.destination.is_none() || self.0.catalog.view().read_in().is_some()
+    }
+}
