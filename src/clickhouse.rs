@@ -11,7 +11,7 @@ mod tables;
 mod transport;
 
 pub use client::{Client, Error, SetupError};
-pub use look::Adoptable;
+pub use look::{Adoptable, RunningRow};
 pub use quote::{identifier, string};
 pub use scope::{Preflight, Unresolvable};
 pub use statement::{
