@@ -16,10 +16,6 @@ use crate::backup::{Backup, BackupKind, BackupName, NameTemplate, Origin, Scope}
 use crate::schedule::{Calendar, MissedPolicy, ScheduleName, SkipReason};
 
 pub use attempt::{Attempt, Delivery, Outcome, Server};
-pub use failure::{Failure, FailureKind};
-pub use id::{AttemptId, AttemptOrigin, OperationId};
-pub use machine::{CancelCause, Event, IllegalEvent, State};
-pub use step::{Look, Progress, Row, RowStatus, Seen, Step, next_step, observe};
 pub use work::{
     BackupWork, DeleteCause, DeleteWork, Existing, Increments, Item, ItemState, RestoreWork,
     Selection, VerifyWork, Work,
