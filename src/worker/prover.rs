@@ -7,7 +7,7 @@ use super::hold::chain_names;
 use super::{JournalError, Worker};
 use crate::backup::{Backup, BackupName, Missing, Origin, Proof, ProofLevel, ProofOutcome, Status};
 use crate::catalog::{Change, Decision, View};
-use crate::destination::{Destination, Proved};
+use crate::destination::{self, Destination, Problem, Proved};
 use crate::operation::{
     Failure, FailureKind, Item, ItemState, Operation, OperationId, Selection, Trigger, VerifyWork,
     Work,
@@ -70,11 +70,11 @@ impl Worker {
         &self,
         destination: &Destination,
         name: &BackupName,
-    ) -> Result<Proved, Interrupted> {
+    ) -> Result<Looked, Interrupted> {
         let view = self.0.catalog.view();
         let chain = match chain_names(&view, name) {
             Ok(chain) => chain,
-            Err(error) => return Ok(nothing_of(name, &error.to_string())),
+            Err(error) => return Ok(Err(error.to_string())),
         };
         // Another backup under the name is not this one, however whole it is.
         let known = view.record(name).and_then(|backup| backup.manifest.clone());
@@ -84,31 +84,30 @@ impl Worker {
             _ => false,
         };
         if differs {
-            return Ok(nothing_of(
-                name,
-                "the manifest of another backup lies there",
-            ));
+            let why = "it is the manifest of another backup";
+            return Ok(Err(why.to_owned()));
         }
-        Ok(destination.prove(&chain).await?)
+        Ok(Ok(destination.prove(&chain).await?))
     }
 
     async fn write_proof(
         &self,
         name: &BackupName,
-        proved: Proved,
+        looked: Looked,
         took: Duration,
     ) -> Result<Proof, Interrupted> {
         let now = self.0.clock.now();
-        let proof = proof_of(&proved, now, took);
+        let proof = proof_of(name, &looked, now, took);
+        let own = looked.map(|proved| proved.own).unwrap_or_default();
         let (wanted, written) = (name.clone(), proof.clone());
         let decide = move |view: &View| {
             let changed = view.record(&wanted).map(|backup| {
                 let mut backup = backup.clone();
                 // Sizes of a foreign backup are known from its manifest only.
                 if backup.origin == Origin::Foreign && written.passed() {
-                    backup.files = Some(proved.own.files);
-                    backup.bytes = Some(proved.own.bytes);
-                    backup.bytes_written = Some(proved.own.bytes_written);
+                    backup.files = Some(own.files);
+                    backup.bytes = Some(own.bytes);
+                    backup.bytes_written = Some(own.bytes_written);
                 }
                 backup.set_proof(written);
                 backup.changed_at = now;
@@ -211,44 +210,62 @@ pub(super) fn after_backup(made: &Backup, by: &Operation, number: u64) -> Operat
     operation
 }
 
-/// A proof that could not even begin to look.
-fn nothing_of(name: &BackupName, why: &str) -> Proved {
-    Proved {
-        missing_count: 1,
-        missing: vec![crate::destination::MissingFile {
-            backup: name.to_string(),
-            file: format!(".backup ({why})"),
-            size_wanted: 0,
-            size_found: None,
-        }],
-        ..Proved::default()
-    }
-}
+/// What one look at the files of a backup gave, or why it could not begin: a broken chain.
+type Looked = Result<Proved, String>;
 
-fn proof_of(proved: &Proved, now: jiff::Timestamp, took: Duration) -> Proof {
-    let named = proved.missing.iter().take(Proof::MISSING_MAX);
-    let outcome = if proved.missing_count == 0 {
-        ProofOutcome::Passed
-    } else {
-        ProofOutcome::Damaged {
-            count: proved.missing_count,
-            first: named
-                .map(|file| Missing {
-                    backup: file.backup.clone(),
-                    file: file.file.clone(),
-                    size_wanted: file.size_wanted,
-                    size_found: file.size_found,
-                })
-                .collect(),
+fn proof_of(
+    name: &BackupName,
+    looked: &Looked,
+    now: jiff::Timestamp,
+    took: Duration,
+) -> Proof {
+    let (files, bytes, count, first) = match looked {
+        Ok(proved) => {
+            let first = proved.missing.iter().take(Proof::MISSING_MAX).map(missing);
+            let (files, bytes) = (proved.files, proved.bytes);
+            (files, bytes, proved.missing_count, first.collect())
+        }
+        Err(why) => {
+            let manifest = Missing {
+                backup: name.to_string(),
+                file: ".backup".to_owned(),
+                size_wanted: None,
+                size_found: None,
+                problem: why.clone(),
+            };
+            (0, 0, 1, vec![manifest])
         }
     };
     Proof {
         level: ProofLevel::Files,
         at: now,
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        outcome,
-        files: proved.files,
-        bytes: proved.bytes,
+        outcome: match count {
+            0 => ProofOutcome::Passed,
+            count => ProofOutcome::Damaged { count, first },
+        },
+        files,
+        bytes,
+    }
+}
+
+fn missing(found: &destination::Missing) -> Missing {
+    let problem = match (found.problem, found.size_wanted, found.size_found) {
+        (Problem::OtherSize, Some(wanted), Some(size)) => {
+            format!("has {size} bytes instead of {wanted}")
+        }
+        (Problem::OtherSize, ..) => "has another size".to_owned(),
+        (Problem::Absent, ..) => "is not there".to_owned(),
+        (Problem::Unreadable, ..) => "is cut off, or no manifest".to_owned(),
+        (Problem::NotInBase, ..) => "is not in the base, where it should be".to_owned(),
+        (Problem::OtherBase, ..) => "is not the base that it was made on".to_owned(),
+    };
+    Missing {
+        backup: found.backup.clone(),
+        file: found.file.clone(),
+        size_wanted: found.size_wanted,
+        size_found: found.size_found,
+        problem,
     }
 }
 
@@ -267,12 +284,14 @@ pub(super) fn damage(backup: &Backup) -> Option<String> {
     let named: Vec<String> = first
         .iter()
         .take(NAMED_MAX_FILES)
-        .map(|missing| match missing.size_found {
-            None => format!("{}/{} is not there", missing.backup, missing.file),
-            Some(found) => format!(
-                "{}/{} has {found} bytes instead of {}",
-                missing.backup, missing.file, missing.size_wanted
-            ),
+        .map(|missing| {
+            let Missing {
+                backup,
+                file,
+                problem,
+                ..
+            } = missing;
+            format!("{backup}/{file} {problem}")
         })
         .collect();
     let more = count.saturating_sub(u64::try_from(named.len()).unwrap_or(0));
