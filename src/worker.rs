@@ -9,6 +9,7 @@ mod contact;
 mod control;
 mod journal;
 mod keeper;
+mod publisher;
 mod reconciler;
 mod removal;
 mod runner;
@@ -19,10 +20,12 @@ mod timer;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::backup::{Place, TablePattern};
 use crate::catalog::Catalog;
@@ -38,6 +41,7 @@ pub use contact::Contact;
 pub use control::{PauseError, RunError};
 pub use journal::JournalError;
 pub use keeper::{KEEP_REASON_MAX_CHARS, KeepError};
+pub use reconciler::{GONE_MAX_BACKUPS, RefreshError};
 pub use removal::RemovalError;
 pub use standing::{Broken, Standing, ViewState};
 pub use submit::{CancelError, Request, SubmitError, Submitted};
@@ -94,6 +98,18 @@ pub struct Live {
     accepted: RwLock<HashSet<AttemptId>>,
     looked: AtomicBool,
     standing: RwLock<Arc<Standing>>,
+    /// Comparisons with the destination run one after the other.
+    refreshing: tokio::sync::Mutex<()>,
+    refresh_asked: Notify,
+    publish_asked: Notify,
+    /// What was looked at in the destination.
+    seen: Mutex<reconciler::Seen>,
+    /// Files of ours are written one after the other, by the name of their backup.
+    publishing: publisher::Turns,
+    /// The server that answered last.
+    server: RwLock<Option<Uuid>>,
+    /// When this process began to look at the destination.
+    started: OnceLock<Timestamp>,
 }
 
 impl Worker {
@@ -119,6 +135,29 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
             .clone()
+    }
+
+    fn update_standing(&self, change: impl FnOnce(&mut Standing)) {
+        let mut standing = self
+            .standing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut standing));
+    }
+
+    /// The server that answered last, once one did.
+    fn server(&self) -> Option<Uuid> {
+        *self.server.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_server(&self, server: Uuid) {
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    }
+
+    /// When this process began to look at the destination: what was read since was read through the
+    /// view that it has.
+    fn started_at(&self, now: Timestamp) -> Timestamp {
+        *self.started.get_or_init(|| now)
     }
 
     fn was_accepted(&self, attempt: &AttemptId) -> bool {
