@@ -213,12 +213,7 @@ pub(super) fn after_backup(made: &Backup, by: &Operation, number: u64) -> Operat
 /// What one look at the files of a backup gave, or why it could not begin: a broken chain.
 type Looked = Result<Proved, String>;
 
-fn proof_of(
-    name: &BackupName,
-    looked: &Looked,
-    now: jiff::Timestamp,
-    took: Duration,
-) -> Proof {
+fn proof_of(name: &BackupName, looked: &Looked, now: jiff::Timestamp, took: Duration) -> Proof {
     let (files, bytes, count, first) = match looked {
         Ok(proved) => {
             let first = proved.missing.iter().take(Proof::MISSING_MAX).map(missing);
