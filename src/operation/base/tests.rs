@@ -251,18 +251,18 @@ fn suspect(backup: &mut Backup) {
 }
 
 #[rstest]
-#[case(|b| b.server = Some(Uuid::from_u128(2)), "another server made it")]
-#[case(|b| b.server = None, "another server made it")]
-#[case(|b| b.structure_only = true, "it holds definitions only")]
-#[case(|b| b.manifest = None, "it is unproven")]
+#[case(|b: &mut Backup| b.server = Some(Uuid::from_u128(2)), "another server made it")]
+#[case(|b: &mut Backup| b.server = None, "another server made it")]
+#[case(|b: &mut Backup| b.structure_only = true, "it holds definitions only")]
+#[case(|b: &mut Backup| b.manifest = None, "it is unproven")]
 #[case(suspect, "it is suspect")]
-#[case(|b| b.set_proof(damaged(b.created_at)), "it is damaged")]
-#[case(|b| b.proofs.clear(), "it was not proved yet")]
+#[case(|b: &mut Backup| b.set_proof(damaged(b.created_at)), "it is damaged")]
+#[case(|b: &mut Backup| b.proofs.clear(), "it was not proved yet")]
 #[case(
-    |b| b.base = Some(name("lost")),
+    |b: &mut Backup| b.base = Some(name("lost")),
     "newest is built on lost, which is not there"
 )]
-#[case(|b| b.base = Some(name("newest")), "the chain of newest leads back to itself")]
+#[case(|b: &mut Backup| b.base = Some(name("newest")), "the chain of newest leads back to itself")]
 fn what_fails_a_check_is_no_base_and_an_older_one_is(#[case] spoil: Spoil, #[case] problem: &str) {
     let older = backup("older", at("2026-11-20T00:00:00Z"), None);
     let mut newest = backup("newest", at("2026-11-21T00:00:00Z"), None);
@@ -278,10 +278,10 @@ fn what_fails_a_check_is_no_base_and_an_older_one_is(#[case] spoil: Spoil, #[cas
 }
 
 #[rstest]
-#[case(|b| b.place = Place::Disk("other".into()))]
-#[case(|b| b.gone_since = Some(Timestamp::UNIX_EPOCH))]
-#[case(|b| b.deleting = Some(Deleting { operation: Uuid::nil(), since: Timestamp::UNIX_EPOCH }))]
-#[case(|b| b.origin = Origin::Client)]
+#[case(|b: &mut Backup| b.place = Place::Disk("other".into()))]
+#[case(|b: &mut Backup| b.gone_since = Some(Timestamp::UNIX_EPOCH))]
+#[case(|b: &mut Backup| b.deleting = Some(Deleting { operation: Uuid::nil(), since: Timestamp::UNIX_EPOCH }))]
+#[case(|b: &mut Backup| b.origin = Origin::Client)]
 fn what_is_elsewhere_or_going_is_not_seen(#[case] spoil: Spoil) {
     let mut newest = backup("newest", at("2026-11-21T00:00:00Z"), None);
     spoil(&mut newest);
