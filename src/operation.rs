@@ -1,6 +1,7 @@
 //! Anything that takes time: operations, their attempts, and the state machine that owns them.
 
 mod attempt;
+mod base;
 mod failure;
 mod id;
 mod machine;
@@ -16,6 +17,7 @@ use crate::backup::{Backup, BackupKind, BackupName, NameTemplate, Origin, Scope}
 use crate::schedule::{Calendar, MissedPolicy, ScheduleName, SkipReason};
 
 pub use attempt::{Attempt, Delivery, Outcome, Server};
+pub use base::{BaseChoice, choose_base};
 pub use failure::{Failure, FailureKind};
 pub use id::{AttemptId, AttemptOrigin, OperationId};
 pub use machine::{CancelCause, Event, IllegalEvent, State};

@@ -1,5 +1,15 @@
 //! Which backups may go: policy, backups, holds and the time in; a plan out, each line with its reasons.
 
+mod chains;
+mod plan;
+mod reason;
+mod removals;
+mod rules;
+mod stop;
+mod suspicion;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,12 +20,17 @@ use uuid::Uuid;
 
 use crate::backup::{Backup, BackupName};
 
+pub use plan::plan;
+pub use reason::{Period, Reason, Unmet};
+pub use stop::Stop;
+pub use suspicion::{is_adopted, suspicion};
+
 /// What is kept. A backup stays if any rule keeps it; a rule that is `None` keeps nothing by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The newest *n*.
     pub keep_last: Option<u32>,
-    /// Everything younger than this, counted from the newest backup.
+    /// Everything younger than this, counted from the newest backup, or from now where that is earlier.
     pub keep_within: Option<Duration>,
     /// The newest of each of the last *n* days that have one.
     pub keep_daily: Option<u32>,
@@ -25,7 +40,7 @@ pub struct Policy {
     pub keep_monthly: Option<u32>,
     /// The newest of each of the last *n* years that have one.
     pub keep_yearly: Option<u32>,
-    /// A floor that no other rule overrides.
+    /// A floor that no other rule overrides: where the rules keep fewer, the newest others stay, too.
     pub min_keep: Option<u32>,
 }
 
@@ -128,6 +143,10 @@ pub struct Plan {
 pub struct Line {
     /// The backup.
     pub backup: BackupName,
+    /// What it is built on: that goes after it.
+    pub base: Option<BackupName>,
+    /// When it was made.
+    pub created_at: Timestamp,
     /// With whom it is judged.
     pub group: Group,
     /// Whether it stays.
@@ -143,55 +162,4 @@ pub enum Verdict {
     Keep,
     /// It goes.
     Remove,
-}
-
-/// Why a backup stays or goes. `Display` is what people read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
-    /// There is no policy for its group.
-    NoPolicy,
-}
-
-/// Why nothing at all is removed. `Display` is what people read, with what they can do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
-    /// The newest backup of a group looks like that of an emptied server.
-    Suspect {
-        /// The backup.
-        backup: BackupName,
-        /// Why.
-        suspicion: crate::backup::Suspicion,
-    },
-    /// Backups of more than one server lie there, and nobody has said that this is meant.
-    OtherServer {
-        /// The servers that are known to be meant.
-        known: Vec<Uuid>,
-        /// Those that are not.
-        found: Vec<Uuid>,
-    },
-    /// There is no `destination.url`, so nothing can be removed.
-    NoView,
-    /// The disk keeps names on the server: nothing in the bucket can be told apart.
-    NamesOnServer,
-    /// No manifest that this server wrote was read through the view yet.
-    Unbound,
-    /// The destination could not be listed.
-    NotListed(String),
-    /// What lies in the destination has not been read in yet.
-    NotReadIn,
-}
-
-/// What becomes of each backup, and why.
-#[must_use]
-pub fn plan(situation: &Situation<'_>) -> Plan {
-    let keep = |backup: &&Backup| Line {
-        backup: backup.name.clone(),
-        group: Group::Manual,
-        verdict: Verdict::Keep,
-        reasons: vec![Reason::NoPolicy],
-    };
-    Plan {
-        lines: situation.backups.iter().map(keep).collect(),
-        stops: Vec::new(),
-    }
 }
