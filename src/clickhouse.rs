@@ -2,6 +2,7 @@
 
 mod client;
 mod code;
+mod disks;
 mod look;
 mod moved;
 mod quote;
@@ -11,7 +12,8 @@ mod tables;
 mod transport;
 
 pub use client::{Client, Error, SetupError};
-pub use look::Adoptable;
+pub use disks::{DiskFacts, NamesKept};
+pub use look::{Adoptable, RunningRow};
 pub use quote::{identifier, string};
 pub use scope::{Preflight, Unresolvable};
 pub use statement::{

@@ -21,7 +21,7 @@ use crate::destination::{self, Destination};
 use crate::metrics::Metrics;
 use crate::retention::Rules;
 use crate::worker::scheduler::Schedules;
-use crate::worker::{Context, Live, Worker};
+use crate::worker::{Beside, Context, Live, Worker};
 
 /// How long answers and writes under way may take at the end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -169,13 +169,21 @@ impl Daemon {
                 tracing::error!("the API ended: {error}");
             }
         });
-        tasks.spawn(self.worker.clone().run_lane(stop.clone()));
-        let schedules = self.schedules.subscribe();
-        tasks.spawn(
-            self.worker
-                .clone()
-                .run_schedules(schedules, self.with_timer, stop.clone()),
-        );
+        tasks.spawn(self.worker.clone().run_reconciler(stop.clone()));
+        tasks.spawn(self.worker.clone().run_publisher(stop.clone()));
+        for kind in [Beside::Proofs, Beside::Removals] {
+            tasks.spawn(self.worker.clone().run_beside(kind, stop.clone()));
+        }
+        tasks.spawn(self.worker.clone().run_retention(stop.clone()));
+        let (worker, schedules) = (self.worker.clone(), self.schedules.subscribe());
+        let (with_timer, stopped) = (self.with_timer, stop.clone());
+        let lane_tasks = tasks.clone();
+        tasks.spawn(async move {
+            // A night that was done already must be known before slots fire.
+            worker.first_look(&stopped).await;
+            lane_tasks.spawn(worker.clone().run_lane(stopped.clone()));
+            lane_tasks.spawn(worker.run_schedules(schedules, with_timer, stopped));
+        });
         if let Some((source, hangups)) = self.reload {
             let reload = reload::Reload {
                 source,

@@ -21,6 +21,118 @@ struct Inner {
     timer_misses: IntCounter,
     reload_successful: IntGauge,
     reloaded_at: IntGauge,
+    retention: Retention,
+    destination: Destination,
+}
+
+/// What retention does.
+#[derive(Debug)]
+struct Retention {
+    succeeded_at: IntGauge,
+    failed_at: IntGauge,
+    stopped: IntGauge,
+    removed: IntCounter,
+    freed_bytes: IntCounter,
+}
+
+/// What the destination looks like.
+#[derive(Debug)]
+struct Destination {
+    listed_at: IntGauge,
+    listed: IntGauge,
+    bound: IntGauge,
+    broken: IntGauge,
+    /// The name that the server we replace announces and never exports.
+    broken_before: IntGauge,
+}
+
+type Collectors = Vec<Box<dyn Collector>>;
+
+fn gauge(name: &str, help: &str, all: &mut Collectors) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::with_opts(Opts::new(name, help))?;
+    all.push(Box::new(gauge.clone()));
+    Ok(gauge)
+}
+
+fn counter(name: &str, help: &str, all: &mut Collectors) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::with_opts(Opts::new(name, help))?;
+    all.push(Box::new(counter.clone()));
+    Ok(counter)
+}
+
+impl Retention {
+    fn new(all: &mut Collectors) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            succeeded_at: gauge(
+                "clickhouse_backupd_retention_last_success_timestamp_seconds",
+                "When a round of retention last ended with nothing standing against it.",
+                all,
+            )?,
+            failed_at: gauge(
+                "clickhouse_backupd_retention_last_failure_timestamp_seconds",
+                "When a round of retention last failed.",
+                all,
+            )?,
+            stopped: gauge(
+                "clickhouse_backupd_retention_stopped",
+                "Whether something stands against any removal: 1, or 0.",
+                all,
+            )?,
+            removed: counter(
+                "clickhouse_backupd_removed_backups_total",
+                "Backups and remains that were removed from the destination.",
+                all,
+            )?,
+            freed_bytes: counter(
+                "clickhouse_backupd_removed_bytes_total",
+                "Bytes that were removed from the destination.",
+                all,
+            )?,
+        })
+    }
+}
+
+impl Destination {
+    fn new(all: &mut Collectors) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            listed_at: gauge(
+                "clickhouse_backupd_destination_last_listing_timestamp_seconds",
+                "When the destination was last listed.",
+                all,
+            )?,
+            listed: gauge(
+                "clickhouse_backupd_destination_last_listing_successful",
+                "Whether the last listing of the destination worked: 1, or 0.",
+                all,
+            )?,
+            bound: gauge(
+                "clickhouse_backupd_destination_bound",
+                "Whether our view is known to be of the place where ClickHouse writes: 1, or 0.",
+                all,
+            )?,
+            broken: gauge(
+                "clickhouse_backupd_destination_broken_backups",
+                "Remains of dead attempts in the destination.",
+                all,
+            )?,
+            broken_before: gauge(
+                "clickhouse_backup_number_backups_remote_broken",
+                "Remains of dead attempts in the destination, under the name of the server we replace.",
+                all,
+            )?,
+        })
+    }
+}
+
+/// What a listing of the destination has shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing {
+    /// When it ended; `None`: it failed.
+    pub at: Option<jiff::Timestamp>,
+    /// Whether our view is bound.
+    pub bound: bool,
+    /// Remains of dead attempts.
+    pub broken: usize,
 }
 
 impl Metrics {
@@ -38,7 +150,7 @@ impl Metrics {
             ),
             &["kind", "result"],
         )?;
-        for kind in ["backup", "restore"] {
+        for kind in ["backup", "restore", "verify", "delete"] {
             for result in [
                 State::Succeeded,
                 State::Failed,
@@ -76,6 +188,11 @@ impl Metrics {
         for collector in ours {
             registry.register(collector)?;
         }
+        let mut more = Vec::new();
+        let (retention, destination) = (Retention::new(&mut more)?, Destination::new(&mut more)?);
+        for collector in more {
+            registry.register(collector)?;
+        }
         #[cfg(target_os = "linux")]
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
@@ -86,6 +203,8 @@ impl Metrics {
             timer_misses,
             reload_successful,
             reloaded_at,
+            retention,
+            destination,
         })))
     }
 
@@ -95,6 +214,39 @@ impl Metrics {
             .operations
             .with_label_values(&[operation.kind(), operation.state.as_str()])
             .inc();
+    }
+
+    /// Notes that a round of retention ended, and whether something stands against any removal.
+    pub fn retention_ended(&self, at: jiff::Timestamp, stopped: bool) {
+        let retention = &self.0.retention;
+        retention.stopped.set(i64::from(stopped));
+        if !stopped {
+            retention.succeeded_at.set(at.as_second());
+        }
+    }
+
+    /// Notes that a round of retention failed.
+    pub fn retention_failed(&self, at: jiff::Timestamp) {
+        self.0.retention.failed_at.set(at.as_second());
+    }
+
+    /// Counts something that was removed from the destination.
+    pub fn removed(&self, bytes: u64) {
+        self.0.retention.removed.inc();
+        self.0.retention.freed_bytes.inc_by(bytes);
+    }
+
+    /// Notes what a listing of the destination has shown.
+    pub fn destination_listed(&self, listing: Listing) {
+        let destination = &self.0.destination;
+        destination.listed.set(i64::from(listing.at.is_some()));
+        if let Some(at) = listing.at {
+            destination.listed_at.set(at.as_second());
+        }
+        destination.bound.set(i64::from(listing.bound));
+        let broken = i64::try_from(listing.broken).unwrap_or(i64::MAX);
+        destination.broken.set(broken);
+        destination.broken_before.set(broken);
     }
 
     /// Counts a slot that the timer did not announce.

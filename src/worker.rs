@@ -4,11 +4,15 @@
 //! client; the runner takes them through the lane one after the other. All of them read and write
 //! the same rows, so a process that starts after a crash simply goes on.
 
+mod beside;
 mod check;
 mod contact;
 mod control;
+mod hold;
 mod journal;
 mod keeper;
+mod prover;
+mod pruner;
 mod reconciler;
 mod removal;
 mod runner;
@@ -33,13 +37,14 @@ use crate::metrics::Metrics;
 use crate::operation::{AttemptId, OperationId, Progress};
 use crate::retention::Rules;
 
+pub use beside::Beside;
 pub use check::{Action, CheckError, CheckedTable, RestoreCheck};
 pub use contact::Contact;
 pub use control::{PauseError, RunError};
 pub use journal::JournalError;
 pub use keeper::{KEEP_REASON_MAX_CHARS, KeepError};
 pub use removal::RemovalError;
-pub use standing::{Broken, Standing, ViewState};
+pub use standing::{Broken, RetentionNote, Standing, ViewState};
 pub use submit::{CancelError, Request, SubmitError, Submitted};
 
 /// Limits of operations that no schedule sets.
@@ -94,6 +99,12 @@ pub struct Live {
     accepted: RwLock<HashSet<AttemptId>>,
     looked: AtomicBool,
     standing: RwLock<Arc<Standing>>,
+    /// What came of the last rounds of retention.
+    retention: RwLock<RetentionNote>,
+    /// Wakes retention.
+    retention_asked: tokio::sync::Notify,
+    /// The server that answered last.
+    server: RwLock<Option<uuid::Uuid>>,
 }
 
 impl Worker {
@@ -119,6 +130,37 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
             .clone()
+    }
+
+    /// Changes what is known of the destination.
+    fn amend_standing(&self, change: impl FnOnce(&mut Standing)) {
+        let mut standing = self
+            .standing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut standing));
+    }
+
+    fn retention(&self) -> RetentionNote {
+        self.retention
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_retention(&self, note: RetentionNote) {
+        *self
+            .retention
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = note;
+    }
+
+    fn server(&self) -> Option<uuid::Uuid> {
+        *self.server.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_server(&self, server: uuid::Uuid) {
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
     }
 
     fn was_accepted(&self, attempt: &AttemptId) -> bool {

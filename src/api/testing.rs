@@ -334,8 +334,9 @@ pub(super) fn damaged_proof() -> Proof {
             first: vec![Missing {
                 backup: "b".to_owned(),
                 file: "data/shop/orders/all_1_1_0/data.bin".to_owned(),
-                size_wanted: 4_096,
+                size_wanted: Some(4_096),
                 size_found: None,
+                problem: "it is not there".to_owned(),
             }],
         },
         files: 12,

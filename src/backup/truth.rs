@@ -72,10 +72,12 @@ pub struct Missing {
     pub backup: String,
     /// The file, as it lies in that folder; `.backup` for a manifest that cannot be read.
     pub file: String,
-    /// The size that the manifest names.
-    pub size_wanted: u64,
+    /// The size that the manifest names; a manifest has none.
+    pub size_wanted: Option<u64>,
     /// The size that was found; `None`: it is not there.
     pub size_found: Option<u64>,
+    /// What is wrong, in words.
+    pub problem: String,
 }
 
 impl Proof {

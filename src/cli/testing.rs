@@ -150,8 +150,12 @@ pub fn damaged() -> Proof {
     let missing = |backup: &str, file: &str, size_found| MissingFile {
         backup: backup.to_owned(),
         file: file.to_owned(),
-        size_wanted: 4_096,
+        size_wanted: Some(4_096),
         size_found,
+        problem: match size_found {
+            None => "it is not there".to_owned(),
+            Some(_) => "it has another size".to_owned(),
+        },
     };
     let part = "data/shop/orders/all_1_1_0/data.bin";
     Proof {

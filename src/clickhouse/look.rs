@@ -7,7 +7,7 @@ use super::quote::string;
 use super::scope::{SERVER_COLUMNS, ServerRow};
 use super::{Client, Error, code};
 use crate::operation::{
-    AttemptId, AttemptOrigin, Failure, Look, Outcome, Progress, Row, RowStatus,
+    AttemptId, AttemptOrigin, Failure, Look, Outcome, Progress, Row, RowStatus, Server,
 };
 
 /// A running attempt of ours found on a server.
@@ -24,6 +24,23 @@ pub struct Adoptable {
     /// When the server began it.
     pub started_at: Timestamp,
 }
+
+/// A backup or a restore that runs on the server, whoever began it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningRow {
+    /// Its id: ours, or whatever its sender chose.
+    pub id: String,
+    /// `system.backups.name`: the destination and the name, as in the statement.
+    pub destination: String,
+    /// The backup it is built on, in the same form.
+    pub base: Option<String>,
+    /// A restore, not a backup.
+    pub is_restore: bool,
+}
+
+/// `base_backup_name` came with 24.1; an older server answers with this number for a name it does not
+/// know (`UNKNOWN_IDENTIFIER`).
+const UNKNOWN_IDENTIFIER: u32 = 47;
 
 /// Columns of `system.backups` in a fixed order; by name, because newer servers have more.
 const COLUMNS: &str = "id, name, toString(status), error, toInt64(toUnixTimestamp(start_time)), \
@@ -44,6 +61,18 @@ struct Columns(
     u64,
     u64,
 );
+
+#[derive(Debug, Deserialize)]
+struct RunningAnswer {
+    found: Vec<(String, String, String, String)>,
+}
+
+#[derive(Debug, Deserialize)]
+struct IdsAnswer {
+    #[serde(flatten)]
+    server: ServerRow,
+    found: Vec<String>,
+}
 
 #[derive(Debug, Deserialize)]
 struct Answer {
@@ -98,6 +127,54 @@ impl Client {
             },
             found,
         ))
+    }
+
+    /// Every backup and restore that runs on the server, ours or not.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn running(&self) -> Result<Vec<RunningRow>, Error> {
+        match self.running_with("base_backup_name").await {
+            Err(Error::Refused { code, .. }) if code == UNKNOWN_IDENTIFIER => {
+                self.running_with("''").await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn running_with(&self, base: &str) -> Result<Vec<RunningRow>, Error> {
+        let sql = format!(
+            "SELECT groupArray((id, name, {base}, toString(status))) AS found FROM system.backups \
+             WHERE status IN ('CREATING_BACKUP', 'RESTORING')"
+        );
+        let answers: Vec<RunningAnswer> = self.rows(&sql).await?;
+        let found = answers.into_iter().flat_map(|answer| answer.found);
+        let row = |(id, destination, base, status): (String, String, String, String)| RunningRow {
+            id,
+            destination,
+            base: Some(base).filter(|base| !base.is_empty()),
+            is_restore: status == "RESTORING",
+        };
+        Ok(found.map(row).collect())
+    }
+
+    /// Which of these ids the server remembers as backups that it finished, and which server it is.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn finished_backups(&self, ids: &[&str]) -> Result<(Server, Vec<String>), Error> {
+        let ids: Vec<String> = ids.iter().map(|id| string(id)).collect();
+        let sql = format!(
+            "SELECT {SERVER_COLUMNS}, groupArray(id) AS found FROM system.backups \
+             WHERE status = 'BACKUP_CREATED' AND id IN ({})",
+            ids.join(", ")
+        );
+        let answers: Vec<IdsAnswer> = self.rows(&sql).await?;
+        let answer = answers
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::Answer("no row from system.backups".to_owned()))?;
+        Ok((answer.server.try_into()?, answer.found))
     }
 
     /// Asks the server to end an attempt. It answers at once; the end shows in `system.backups`.

@@ -49,8 +49,8 @@ pub enum CancelCause {
 pub enum Event {
     /// An attempt was recorded.
     Begun(Box<Attempt>),
-    /// An attempt was recorded that runs inside us.
-    BegunHere(Box<Attempt>),
+    /// It runs inside us from now on; without an attempt where there is nothing to do.
+    BegunHere(Option<Box<Attempt>>),
     /// The server knows the attempt.
     Accepted(Server),
     /// Its manifest was read in the destination.
@@ -184,10 +184,15 @@ impl Operation {
             _ => None,
         };
         match event {
-            Event::Begun(attempt) | Event::BegunHere(attempt) => {
+            Event::Begun(attempt) => {
                 self.started_at = self.started_at.or(Some(now));
                 self.answered();
                 self.attempts.push(*attempt);
+            }
+            Event::BegunHere(attempt) => {
+                self.started_at = self.started_at.or(Some(now));
+                self.answered();
+                self.attempts.extend(attempt.map(|attempt| *attempt));
             }
             Event::Accepted(server) => {
                 if let Some(attempt) = self.attempts.last_mut() {

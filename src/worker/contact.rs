@@ -54,6 +54,9 @@ impl Worker {
                 ),
             )),
         };
+        if let Ok((server, _)) = &answer {
+            self.0.live.set_server(server.uuid);
+        }
         let contact = Contact {
             asked_at: self.0.clock.now(),
             answer,

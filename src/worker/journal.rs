@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::Worker;
+use super::prover::after_backup;
+use crate::backup::Backup;
 use crate::catalog::{CatalogError, Change, Decision, View};
-use crate::operation::{Event, IllegalEvent, Operation, OperationId, State};
+use crate::operation::{Event, IllegalEvent, Operation, OperationId, State, Work};
+use crate::retention;
 
 /// An event that was not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +35,7 @@ impl Worker {
         let decide = move |view: &View| match advanced(view, id, events, now) {
             Ok((before, after)) => {
                 let mut changes = extra;
-                changes.extend(consequences(&after));
+                changes.extend(consequences(view, &after));
                 changes.push(Change::PutOperation(Box::new(after.clone())));
                 Decision {
                     changes,
@@ -93,13 +96,21 @@ fn advanced(
 }
 
 /// What a state means for the rest of the catalog, written in the same transaction.
-fn consequences(operation: &Operation) -> Vec<Change> {
+fn consequences(view: &View, operation: &Operation) -> Vec<Change> {
     if operation.state == State::Succeeded {
         return operation
             .made_backup()
-            .map(|backup| Change::PutBackup(Box::new(backup)))
-            .into_iter()
-            .collect();
+            .map(|backup| made(view, operation, backup))
+            .unwrap_or_default();
+    }
+    if matches!(operation.work, Work::Delete(_)) {
+        return match operation.state {
+            State::Cancelled => {
+                let now = operation.finished_at.unwrap_or(operation.submitted_at);
+                super::removal::released(view, operation, now)
+            }
+            _ => Vec::new(),
+        };
     }
     let ended = operation
         .attempts
@@ -108,6 +119,24 @@ fn consequences(operation: &Operation) -> Vec<Change> {
     ended
         .map(|attempt| Change::DropContents(attempt.id.clone()))
         .collect()
+}
+
+/// A backup that became visible: compared with those before it, and proved next where we can see it.
+fn made(view: &View, operation: &Operation, mut backup: Backup) -> Vec<Change> {
+    let before: Vec<&Backup> = view
+        .backups()
+        .filter(|other| other.schedule().is_some() && other.schedule() == backup.schedule())
+        .collect();
+    backup.suspect = retention::suspicion(&backup, &before, view.adoptions());
+    if let Some(suspicion) = &backup.suspect {
+        tracing::warn!(backup.name = %backup.name, "{} looks like the backup of an emptied server: {suspicion}; retention removes nothing until `clickhouse-backupd retention adopt` says that this is meant", backup.name);
+    }
+    let proof = backup.manifest.is_some().then(|| {
+        let number = view.next_number().max(operation.number + 1);
+        Change::PutOperation(Box::new(after_backup(&backup, operation, number)))
+    });
+    let backup = Change::PutBackup(Box::new(backup));
+    [Some(backup), proof].into_iter().flatten().collect()
 }
 
 fn log(before: Option<State>, operation: &Operation) {

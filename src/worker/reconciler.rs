@@ -20,6 +20,7 @@ impl Worker {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error.failure("looking for what runs already"))),
         };
+        self.0.live.set_server(look.server.uuid);
         for running in found {
             let id = running.id.clone();
             if let Some(operation) = self.adopt_one(running, look.server.clone()).await? {
@@ -163,7 +164,7 @@ fn work(running: &Adoptable, name: &BackupName) -> (Work, String) {
 
 /// Reads `Disk('s3_backup', '2026-11-22')` or `S3(backups, '2026-11-22')`, as `system.backups.name`
 /// shows it; names that need escapes are not ours.
-fn parse_destination(text: &str) -> Option<(Place, BackupName)> {
+pub(super) fn parse_destination(text: &str) -> Option<(Place, BackupName)> {
     let (kind, arguments) = text.strip_suffix(')')?.split_once('(')?;
     let (place, name) = arguments.split_once(", ")?;
     let unquoted = |text: &str| Some(text.strip_prefix('\'')?.strip_suffix('\'')?.to_owned());

@@ -1,11 +1,35 @@
-//! What a caller asks to be removed, and how it is done.
+//! What a caller asks to be removed, and how anything is removed.
+//!
+//! A removal begins with one transaction: nothing holds the backup, nothing kept needs it, and from
+//! then on it is *deleting*, which hides it and reserves its name until its last object is gone. In
+//! the destination the manifest goes first, so that a half-removed backup is never taken for a good
+//! one, and our own file there goes last, so that a process that lost its memory finishes the work.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Worker;
-use crate::backup::BackupName;
-use crate::catalog::CatalogError;
-use crate::operation::Operation;
+use jiff::Timestamp;
+
+use super::beside::Interrupted;
+use super::hold::holds;
+use super::reconciler::parse_destination;
+use super::{JournalError, Standing, Worker};
+use crate::backup::{Backup, BackupName, Deleting, dependents};
+use crate::catalog::{CatalogError, Change, Decision, View};
+use crate::clickhouse::RunningRow;
+use crate::destination::Destination;
+use crate::operation::{
+    AttemptId, DeleteCause, DeleteWork, Failure, Item, ItemState, Limits, Operation, OperationId,
+    Retry, Trigger, Work,
+};
+
+/// How often a removal that was interrupted is tried again at once; later ones are taken up by the
+/// next round of retention.
+const RETRY: Retry = Retry {
+    attempts: 5,
+    delay: Duration::from_secs(60),
+};
 
 /// A removal that is refused.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +81,24 @@ impl Worker {
         force: bool,
         command: String,
     ) -> Result<Arc<Operation>, RemovalError> {
-        let _ = (force, command);
-        Err(RemovalError::NotFound(name.clone()))
+        self.needs_bound_view().map_err(RemovalError::NoView)?;
+        let running = self.running().await?;
+        let (name, standing, now) = (name.clone(), self.standing(), self.0.clock.now());
+        let operation = self.removal(Trigger::Client, DeleteCause::Caller, command, now);
+        let decide = move |view: &View| {
+            let wanted = Wanted {
+                name: &name,
+                force,
+                standing: &standing,
+            };
+            match chosen(view, &wanted, &running, now) {
+                Ok(items) => begun(view, operation, items, now),
+                Err(error) => refused(error),
+            }
+        };
+        let operation = self.0.catalog.write(decide).await??;
+        self.announce(None, &operation);
+        Ok(operation)
     }
 
     /// Removes the remains of all dead attempts; the operation has no items where there are none.
@@ -66,6 +106,366 @@ impl Worker {
     /// # Errors
     /// See [`RemovalError`].
     pub async fn clean(&self, command: String) -> Result<Arc<Operation>, RemovalError> {
-        Err(RemovalError::NoView(command))
+        self.needs_bound_view().map_err(RemovalError::NoView)?;
+        if let Err(error) = self.refresh().await {
+            return Err(RemovalError::NoView(error.to_string()));
+        }
+        self.remove_broken(Trigger::Client, DeleteCause::Clean, command)
+            .await
+    }
+
+    pub(super) async fn remove_broken(
+        &self,
+        trigger: Trigger,
+        cause: DeleteCause,
+        command: String,
+    ) -> Result<Arc<Operation>, RemovalError> {
+        let running = self.running().await?;
+        let (standing, now) = (self.standing(), self.0.clock.now());
+        let operation = self.removal(trigger, cause, command, now);
+        let decide = move |view: &View| {
+            let held = holds(view, &running, now);
+            let free = standing
+                .broken
+                .iter()
+                .filter(|broken| !held.contains_key(&broken.name));
+            let items = free
+                .map(|broken| Item::new(broken.name.clone(), None, vec![broken.reason.clone()]))
+                .collect();
+            begun::<RemovalError>(view, operation, items, now)
+        };
+        let operation = self.0.catalog.write(decide).await??;
+        self.announce(None, &operation);
+        Ok(operation)
+    }
+
+    /// A removal that has no items yet.
+    pub(super) fn removal(
+        &self,
+        trigger: Trigger,
+        cause: DeleteCause,
+        command: String,
+        now: Timestamp,
+    ) -> Operation {
+        let work = Work::Delete(DeleteWork { cause });
+        let limits = limits_beside(self.client_limits());
+        let id = OperationId::of_client();
+        Operation::new(id, trigger, work, command, limits, now)
+    }
+
+    /// What `system.backups` says is at work.
+    pub(super) async fn running(&self) -> Result<Vec<RunningRow>, RemovalError> {
+        self.0.client.running().await.map_err(|error| {
+            RemovalError::NoView(format!(
+                "asking ClickHouse what it is working on: {error}; nothing is removed before that is known"
+            ))
+        })
+    }
+
+    /// Removes the items of an operation that are not finished.
+    pub(super) async fn remove_items(
+        &self,
+        id: OperationId,
+    ) -> Result<Option<Failure>, Interrupted> {
+        let destination = self.our_view()?;
+        for (index, item) in self.items_of(id).iter().enumerate() {
+            if item.is_finished() {
+                continue;
+            }
+            if !self.goes_on(id) {
+                return Ok(None);
+            }
+            self.not_at_work(&item.backup).await?;
+            let was_begun = item.state == ItemState::Begun;
+            if !was_begun {
+                self.note_item(id, index, ItemState::Begun).await?;
+            }
+            let state = self.remove_item(destination, item, was_begun).await?;
+            match &state {
+                ItemState::Left { reason } => {
+                    tracing::warn!(operation.id = %id, backup.name = %item.backup, "{} is left as it is: {reason}", item.backup);
+                }
+                ItemState::Done { objects, bytes } => {
+                    self.0.metrics.removed(*bytes);
+                    let why = item.reasons.join("; ");
+                    tracing::info!(operation.id = %id, backup.name = %item.backup, objects, bytes, "{} was removed: {why}", item.backup);
+                }
+                ItemState::Waiting | ItemState::Begun => {}
+            }
+            self.forget(id, index, item.backup.clone(), state).await?;
+        }
+        Ok(None)
+    }
+
+    /// Something that nobody here asked for may have begun on the server meanwhile.
+    async fn not_at_work(&self, name: &BackupName) -> Result<(), Interrupted> {
+        let running = self.0.client.running().await?;
+        let touches = |row: &&RunningRow| {
+            let texts = [Some(&row.destination), row.base.as_ref()];
+            let mut names = texts
+                .into_iter()
+                .flatten()
+                .filter_map(|text| Some(parse_destination(text)?.1));
+            names.any(|other| other == *name)
+        };
+        match running.iter().find(touches) {
+            Some(row) => Err(Interrupted::Held(format!(
+                "the ClickHouse server is working on {name} (id {}), so it is not removed now",
+                row.id
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_item(
+        &self,
+        destination: &Destination,
+        item: &Item,
+        was_begun: bool,
+    ) -> Result<ItemState, Interrupted> {
+        let folder = item.backup.as_str();
+        let left = |reason: &str| ItemState::Left {
+            reason: reason.to_owned(),
+        };
+        let head = destination.head(folder).await?;
+        match (&head, &item.manifest) {
+            (Some(head), Some(decided)) if head.uuid != *decided => {
+                return Ok(left("another backup was made under this name"));
+            }
+            (Some(_), None) => return Ok(left("it is a whole backup by now")),
+            _ => {}
+        }
+        let is_remains = item.manifest.is_none();
+        if destination.lock(folder).await?.is_some() {
+            // Remains of a dead attempt have their lock; where a backup was, it is somebody's new one.
+            if !is_remains || was_begun {
+                return Ok(left("somebody is writing a backup under this name"));
+            }
+            destination.remove_lock(folder).await?;
+        }
+        let view = self.0.catalog.view();
+        if let Some(record) = view.record(&item.backup) {
+            self.publish_backup(record).await?;
+        }
+        if head.is_some() {
+            destination.remove_manifest(folder).await?;
+        }
+        let cleared = destination.clear(folder, || true).await?;
+        if let Some(reason) = cleared.interrupted {
+            return Ok(ItemState::Left { reason });
+        }
+        destination.delete_own(&format!("{folder}.json")).await?;
+        let objects = cleared.objects + u64::from(head.is_some());
+        let bytes = cleared.bytes + head.map_or(0, |head| head.size_bytes);
+        Ok(ItemState::Done { objects, bytes })
+    }
+
+    /// Writes down that an item is finished, and forgets its backup.
+    async fn forget(
+        &self,
+        id: OperationId,
+        index: usize,
+        name: BackupName,
+        state: ItemState,
+    ) -> Result<(), JournalError> {
+        let decide = move |view: &View| {
+            let mut changes = Vec::new();
+            if let Some(record) = view
+                .record(&name)
+                .filter(|record| record.deleting.is_some())
+            {
+                changes.push(Change::ForgetBackup(name));
+                changes.extend(
+                    AttemptId::parse(&record.attempt).map(|(id, _)| Change::DropContents(id)),
+                );
+            }
+            if let Some(operation) = view.operation(id) {
+                let mut operation = operation.as_ref().clone();
+                if let Some(item) = operation.items.get_mut(index) {
+                    item.state = state;
+                }
+                changes.push(Change::PutOperation(Box::new(operation)));
+            }
+            Decision {
+                changes,
+                answer: (),
+            }
+        };
+        Ok(self.0.catalog.write(decide).await?)
+    }
+}
+
+/// What a caller wants gone.
+struct Wanted<'a> {
+    name: &'a BackupName,
+    force: bool,
+    standing: &'a Standing,
+}
+
+/// The items of a removal by name: what is built on it first.
+fn chosen(
+    view: &View,
+    wanted: &Wanted<'_>,
+    running: &[RunningRow],
+    now: Timestamp,
+) -> Result<Vec<Item>, RemovalError> {
+    let name = wanted.name;
+    let held = holds(view, running, now);
+    let free = |name: &BackupName| match held.get(name) {
+        Some(reasons) => Err(RemovalError::Held {
+            name: name.clone(),
+            reasons: reasons.clone(),
+        }),
+        None => Ok(()),
+    };
+    if let Some(removing) = removing(view, name) {
+        return Err(RemovalError::Active(name.clone(), removing));
+    }
+    let Some(backup) = view.backup(name) else {
+        let broken = wanted
+            .standing
+            .broken
+            .iter()
+            .find(|broken| broken.name == *name);
+        let broken = broken.ok_or_else(|| RemovalError::NotFound(name.clone()))?;
+        free(name)?;
+        let reasons = vec![broken.reason.clone(), "asked for by name".to_owned()];
+        return Ok(vec![Item::new(name.clone(), None, reasons)]);
+    };
+    let along = dependents(view.backups(), &backup.name);
+    if !along.is_empty() && !wanted.force {
+        return Err(RemovalError::HasDependents {
+            name: backup.name.clone(),
+            dependents: along.iter().map(|other| other.name.clone()).collect(),
+        });
+    }
+    let mut items = Vec::new();
+    for other in dependents_first(along) {
+        let reason = format!("it is built on {}, whose removal was forced", backup.name);
+        items.push(item(other, reason, &free)?);
+    }
+    items.push(item(backup, "asked for by name".to_owned(), &free)?);
+    Ok(items)
+}
+
+fn item(
+    backup: &Backup,
+    reason: String,
+    free: &impl Fn(&BackupName) -> Result<(), RemovalError>,
+) -> Result<Item, RemovalError> {
+    free(&backup.name)?;
+    if let Some(pin) = &backup.pinned {
+        let by = pin
+            .by
+            .as_ref()
+            .map(|by| format!(" by {by}"))
+            .unwrap_or_default();
+        let why = pin
+            .reason
+            .as_ref()
+            .map(|reason| format!(": {reason}"))
+            .unwrap_or_default();
+        return Err(RemovalError::Held {
+            name: backup.name.clone(),
+            reasons: vec![format!("it is pinned{by}{why}; unpin it first")],
+        });
+    }
+    Ok(item_of(backup, vec![reason]))
+}
+
+/// An item for a backup.
+pub(super) fn item_of(backup: &Backup, reasons: Vec<String>) -> Item {
+    let manifest = backup
+        .manifest
+        .as_ref()
+        .map(|manifest| manifest.uuid.clone());
+    Item::new(backup.name.clone(), manifest, reasons)
+}
+
+/// The order in which nothing loses its base before it goes itself. `backups` came base by base.
+fn dependents_first(mut backups: Vec<&Backup>) -> Vec<&Backup> {
+    backups.reverse();
+    backups
+}
+
+/// The unfinished operation that removes what has this name.
+pub(super) fn removing(view: &View, name: &BackupName) -> Option<Arc<Operation>> {
+    let removes = |operation: &&Arc<Operation>| {
+        matches!(operation.work, Work::Delete(_))
+            && operation
+                .items
+                .iter()
+                .any(|item| item.backup == *name && !item.is_finished())
+    };
+    view.unfinished().find(removes).cloned()
+}
+
+fn refused<T>(error: RemovalError) -> Decision<Result<T, RemovalError>> {
+    Decision {
+        changes: Vec::new(),
+        answer: Err(error),
+    }
+}
+
+/// The transaction that a removal begins with: the operation is there, and its backups are hidden.
+pub(super) fn begun<E>(
+    view: &View,
+    mut operation: Operation,
+    items: Vec<Item>,
+    now: Timestamp,
+) -> Decision<Result<Arc<Operation>, E>> {
+    operation.number = view.next_number();
+    let mut seen = BTreeSet::new();
+    operation.items = items;
+    operation
+        .items
+        .retain(|item| seen.insert(item.backup.clone()));
+    let mut changes = vec![Change::PutOperation(Box::new(operation.clone()))];
+    for item in &operation.items {
+        let Some(backup) = view.record(&item.backup) else {
+            continue;
+        };
+        let mut backup = backup.clone();
+        backup.deleting = Some(Deleting {
+            operation: operation.id.as_uuid(),
+            since: now,
+        });
+        backup.changed_at = now;
+        changes.push(Change::PutBackup(Box::new(backup)));
+    }
+    Decision {
+        changes,
+        answer: Ok(Arc::new(operation)),
+    }
+}
+
+/// What a cancelled removal had not begun comes to light again.
+pub(super) fn released(view: &View, operation: &Operation, now: Timestamp) -> Vec<Change> {
+    let waiting = operation
+        .items
+        .iter()
+        .filter(|item| item.state == ItemState::Waiting);
+    let records = waiting.filter_map(|item| view.record(&item.backup));
+    let mine = records.filter(|record| {
+        record
+            .deleting
+            .as_ref()
+            .is_some_and(|deleting| deleting.operation == operation.id.as_uuid())
+    });
+    mine.map(|record| {
+        let mut record = record.clone();
+        record.deleting = None;
+        record.changed_at = now;
+        Change::PutBackup(Box::new(record))
+    })
+    .collect()
+}
+
+/// Limits of work that runs inside us.
+pub(super) fn limits_beside(limits: Limits) -> Limits {
+    Limits {
+        deadline: None,
+        retry: RETRY,
+        ..limits
     }
 }

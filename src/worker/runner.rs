@@ -3,7 +3,9 @@
 
 mod backup;
 mod deliver;
+mod kind;
 mod lane;
+mod manifest;
 mod prepare;
 pub(super) mod restore;
 
@@ -17,11 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::backup::name_taken;
 use self::prepare::NotReady;
+use super::removal::removing;
 use super::{JournalError, Worker};
 use crate::clickhouse::Error;
 use crate::operation::{
     Attempt, Delivery, Event, Failure, FailureKind, Look, Operation, OperationId, Progress,
-    RowStatus, Seen, State, Step, next_step, observe,
+    RowStatus, Seen, State, Step, Work, next_step, observe,
 };
 use crate::schedule::SkipReason;
 
@@ -135,6 +138,9 @@ impl Worker {
             .filter_map(|operation| Some(&operation.attempt()?.id))
             .collect();
         let look = self.0.client.look(&attempts).await;
+        if let Ok(look) = &look {
+            self.0.live.set_server(look.server.uuid);
+        }
         self.told(
             memory,
             look.as_ref()
@@ -175,7 +181,10 @@ impl Worker {
         let now = self.0.clock.now();
         let (events, step) = foreseen(operation, seen, now);
         if !events.is_empty() {
-            self.record(operation.id, events, Vec::new()).await?;
+            // Whether a backup is there is not the server's word alone, where we can see for ourselves.
+            if let Some(events) = self.confirmed(operation, attempt, events).await {
+                self.record(operation.id, events, Vec::new()).await?;
+            }
             return Ok(());
         }
         match step {
@@ -209,6 +218,13 @@ impl Worker {
         memory: &mut Memory,
         operation: &Arc<Operation>,
     ) -> Result<(), JournalError> {
+        if let (Some(name), false) = (operation.backup_name(), operation.is_clients())
+            && matches!(operation.work, Work::Backup(_))
+            && removing(&self.0.catalog.view(), name).is_some()
+        {
+            // The commit that ends the removal wakes the lane.
+            return Ok(());
+        }
         if let Some(text) = name_taken(&self.0.catalog.view(), operation) {
             let event = match operation.is_clients() {
                 true => Event::GaveUp(Failure::new(FailureKind::Exists, text)),
@@ -219,6 +235,10 @@ impl Worker {
                 .await
                 .map(drop);
         }
+        let operation = &match self.ready(operation).await? {
+            Some(operation) => operation,
+            None => return Ok(()),
+        };
         match self.prepare(operation).await {
             Ok(prepared) => self.start(operation, prepared).await,
             Err(NotReady::Server(error @ Error::Unreachable { .. })) => {

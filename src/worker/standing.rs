@@ -1,9 +1,15 @@
 //! What is known of the destination as a whole, from the last time it was listed.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::backup::BackupName;
+
+/// Longest wait for the first look at the destination, before schedules go on without it.
+const FIRST_LOOK_MAX: Duration = Duration::from_secs(120);
 
 /// Whether our own view of the destination can be trusted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,7 +71,26 @@ pub struct Standing {
     pub others: Vec<String>,
 }
 
+/// What came of the last rounds of retention.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetentionNote {
+    /// When a round last ended with nothing standing against it.
+    pub succeeded_at: Option<Timestamp>,
+    /// When a round last failed.
+    pub failed_at: Option<Timestamp>,
+    /// Why the last round failed, while it does; nothing was removed.
+    pub failure: Option<String>,
+    /// Why the last round removed nothing, in words.
+    pub stopped: Vec<String>,
+}
+
 impl Worker {
+    /// What came of the last rounds of retention.
+    #[must_use]
+    pub fn retention_note(&self) -> RetentionNote {
+        self.0.live.retention()
+    }
+
     /// What is known of the destination, as of its last listing.
     #[must_use]
     pub fn standing(&self) -> Standing {
@@ -83,6 +108,26 @@ impl Worker {
     pub(crate) fn pretend_standing(&self, standing: Standing) {
         let kept = self.0.live.standing.write();
         *kept.unwrap_or_else(std::sync::PoisonError::into_inner) = std::sync::Arc::new(standing);
+    }
+
+    /// Waits until the destination was read in, or for [`FIRST_LOOK_MAX`]: a schedule must know what
+    /// was done already, and must not wait for ever for a bucket that does not answer.
+    pub async fn first_look(&self, stop: &CancellationToken) {
+        let mut commits = self.commits();
+        let read_in = async {
+            while !self.is_read_in() {
+                if commits.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = read_in => {}
+            () = tokio::time::sleep(FIRST_LOOK_MAX) => {
+                tracing::error!("the destination could not be read in for {} s: schedules go on without knowing what lies there", FIRST_LOOK_MAX.as_secs());
+            }
+        }
     }
 
     /// Whether the list of backups is complete: there is no view, or what it shows was read in once.

@@ -172,12 +172,11 @@ fn admit(
     if let Some(active) = making(view, &operation) {
         return refuse(Ok(Submitted::Active(active.clone())));
     }
-    // What runs inside us goes on beside the lane: it neither waits for it nor keeps anybody out.
-    let in_lane = operation.work.takes_the_lane();
-    let mut clients = view
-        .unfinished()
-        .filter(|other| other.is_clients() && other.work.takes_the_lane() == in_lane);
-    let waiting_max = if allow_parallel || !in_lane {
+    let is_like = |other: &&Arc<Operation>| {
+        other.is_clients() && other.work.takes_the_lane() == operation.work.takes_the_lane()
+    };
+    let mut clients = view.unfinished().filter(is_like);
+    let waiting_max = if allow_parallel || !operation.work.takes_the_lane() {
         CLIENT_QUEUE_MAX_OPERATIONS
     } else {
         1
@@ -198,12 +197,14 @@ fn admit(
 }
 
 /// The unfinished operation that makes the same backup: a schedule's of that name, or another
-/// client's that asked for exactly the same; or the one that proves the same.
+/// client's that asked for exactly the same.
 fn making<'a>(view: &'a View, operation: &Operation) -> Option<&'a Arc<Operation>> {
     let wanted = match &operation.work {
         Work::Backup(wanted) => wanted,
-        Work::Verify(_) => {
-            return view.unfinished().find(|other| other.work == operation.work);
+        Work::Verify(wanted) => {
+            return view
+                .unfinished()
+                .find(|other| other.work == Work::Verify(wanted.clone()));
         }
         Work::Restore(_) | Work::Delete(_) => return None,
     };

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use crate::support::daemon::{Home, TestDaemon};
 use crate::support::engine::{self, Engine};
 use crate::support::eventually;
+use crate::support::s3::S3;
 
 /// A daily cron whose next slot is a few seconds away, and the date its backup is named by.
 pub fn daily_soon() -> (String, String) {
@@ -113,12 +114,13 @@ async fn the_same_on_s3_plain_and_with_a_named_collection() {
     if engine::is_foreign() {
         return;
     }
-    let (s3, root) = crate::support::s3::start("bucket").await;
-    let engine = Engine::start_on_s3(&format!("{s3}/bucket/prefix/"), "access", "secret").await;
+    let s3 = S3::start("bucket").await;
+    let endpoint = format!("{}/bucket/prefix/", s3.url);
+    let engine = Engine::start_on_s3(&endpoint, "access", "secret").await;
     let date =
         a_slot_is_backed_up_and_restored(&engine, "destination.disk = \"s3_backup\"", "mission-s3")
             .await;
-    let folder = root.path().join("bucket/prefix").join(&date);
+    let folder = s3.bucket.join("prefix").join(&date);
     assert!(
         folder.join(".backup").is_file(),
         "no manifest in the bucket"

@@ -7,9 +7,10 @@ use crate::mission::daily_soon;
 use crate::support::daemon::Home;
 use crate::support::{engine, eventually};
 
-struct Process {
+/// The program, started.
+pub struct Process {
     child: Child,
-    url: String,
+    pub url: String,
     log: std::path::PathBuf,
 }
 
@@ -41,7 +42,7 @@ fn free_port() -> u16 {
 }
 
 impl Process {
-    async fn start(home: &Home) -> Self {
+    pub async fn start(home: &Home) -> Self {
         let port = free_port();
         let log = home.dir.path().join("log");
         let out = std::fs::OpenOptions::new()
@@ -68,9 +69,40 @@ impl Process {
         process
     }
 
-    async fn get(&self, path: &str) -> Option<(u16, String)> {
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let answer = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    /// Posts to the wire format of the server we replace, and waits for the success.
+    pub async fn succeeds(&self, path: &str) {
+        let post = reqwest::Client::new().post(format!("{}{path}", self.url));
+        let text = eventually("the daemon takes it", || async {
+            let answer = post.try_clone()?.send().await.ok()?;
+            (answer.status() == 200).then_some(answer)
+        })
+        .await
+        .text()
+        .await
+        .unwrap();
+        let row: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let path = format!(
+            "/backup/status?operationid={}",
+            row["operation_id"].as_str().unwrap()
+        );
+        let ended = eventually("the end of it", || async {
+            let (_, text) = self.get(&path).await?;
+            let row: serde_json::Value = serde_json::from_str(&text).ok()?;
+            (row["status"] != "in progress").then_some(row)
+        })
+        .await;
+        assert_eq!(ended["status"], "success", "{ended}");
+    }
+
+    /// Ends it at once, as a machine that loses power does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     fn signal(&self, name: &str) {

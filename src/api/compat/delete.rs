@@ -17,7 +17,7 @@ use super::kill::{End, WAIT};
 use super::list::must_be_read_in;
 use crate::api::ApiState;
 use crate::backup::BackupName;
-use crate::operation::{ItemState, Operation, State as OperationState};
+use crate::operation::{DeleteCause, ItemState, Operation, State as OperationState, Work};
 use crate::worker::RemovalError;
 
 const DELETE: &str = "delete";
@@ -74,14 +74,13 @@ pub(in crate::api) async fn delete(
     let wanted = removal(&location, &name, force.transpose()?.unwrap_or(false))?;
     let (removed, end) = wanted.run(&state, None, Instant::now() + WAIT).await?;
     let name = wanted.name.as_str();
-    let items = removed.items.iter().map(|item| item.backup.as_str());
     let goes_on = (end == End::Awaited).then(|| removed.id.to_string());
     Ok(answer::row(&Deleted {
         status: end.as_str(),
         operation: DELETE,
         backup_name: name,
         location: wanted.location,
-        also_deleted: items.filter(|item| *item != name).collect(),
+        also_deleted: taken_along(&removed),
         operation_id: goes_on,
     }))
 }
@@ -170,12 +169,7 @@ impl Removal {
             Ok(begun) | Err(RemovalError::Active(_, begun)) => begun,
             Err(error) => return Err(refused(DELETE, self.location, &error)),
         };
-        let also: Vec<&str> = begun
-            .items
-            .iter()
-            .map(|item| item.backup.as_str())
-            .filter(|name| *name != self.name.as_str())
-            .collect();
+        let also = taken_along(&begun);
         if !also.is_empty() {
             tracing::info!(
                 backup = %self.name,
@@ -187,6 +181,19 @@ impl Removal {
         }
         ended(state, DELETE, begun, deadline).await
     }
+}
+
+/// What goes with the backup that a caller named, which is the last item: what is built on it goes first.
+/// Its name may be another than the one that was asked for.
+fn taken_along(removal: &Operation) -> Vec<&str> {
+    let of_caller = matches!(
+        &removal.work,
+        Work::Delete(work) if work.cause == DeleteCause::Caller
+    );
+    let (Some((_, along)), true) = (removal.items.split_last(), of_caller) else {
+        return Vec::new();
+    };
+    along.iter().map(|item| item.backup.as_str()).collect()
 }
 
 /// A removal that was refused, in the words of the old server where it had any.

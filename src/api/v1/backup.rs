@@ -172,10 +172,12 @@ pub struct MissingFile {
     pub backup: String,
     /// The file, as it lies in that folder; `.backup` for a manifest that cannot be read.
     pub file: String,
-    /// The size that the manifest names, in bytes.
-    pub size_wanted: u64,
+    /// The size that the manifest names, in bytes; a manifest itself has none.
+    pub size_wanted: Option<u64>,
     /// The size that was found; `null`: it is not there.
     pub size_found: Option<u64>,
+    /// What is wrong, in words.
+    pub problem: String,
 }
 
 /// Whether a backup stands alone.
@@ -457,6 +459,7 @@ impl From<&domain::Missing> for MissingFile {
             file: missing.file.clone(),
             size_wanted: missing.size_wanted,
             size_found: missing.size_found,
+            problem: missing.problem.clone(),
         }
     }
 }

@@ -7,7 +7,7 @@ use clickhouse_backupd::api::v1::backup::{
 use clickhouse_backupd::api::v1::retention::Decision;
 use jiff::SignedDuration;
 
-use crate::cli::table::{self, Cell, Column};
+use crate::cli::table::{self, Cell, Column, maybe};
 use crate::cli::text::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, YELLOW, styled};
 
 /// Names in one line.
@@ -121,21 +121,20 @@ pub fn proof(proof: &Proof, look: &Look) -> String {
 
 /// The files that its proofs did not find, where there are any.
 pub fn missing(backup: &Backup, look: &Look) -> String {
-    const COLUMNS: [Column; 4] = [
+    const COLUMNS: [Column; 5] = [
         Column::name("BACKUP"),
         Column::name("FILE"),
         Column::number("WANTED"),
         Column::number("FOUND"),
+        Column::name("WHAT IS WRONG"),
     ];
     let row = |file: &MissingFile| {
         vec![
             Cell::from(&file.backup),
             Cell::from(&file.file),
-            Cell::from(text::count(file.size_wanted)),
-            match file.size_found {
-                Some(size) => Cell::from(text::count(size)),
-                None => Cell::styled(RED, "missing"),
-            },
+            maybe(file.size_wanted, text::count),
+            maybe(file.size_found, text::count),
+            Cell::styled(RED, &file.problem),
         ]
     };
     let mut out = String::new();

@@ -78,6 +78,15 @@ pub(super) fn name_taken(view: &View, operation: &Operation) -> Option<String> {
     let Work::Backup(work) = &operation.work else {
         return None;
     };
+    if view
+        .record(&work.name)
+        .is_some_and(|record| record.deleting.is_some())
+    {
+        return Some(format!(
+            "the backup {} is being removed, and its name is taken until its last object is gone",
+            work.name
+        ));
+    }
     let taken = view.backup(&work.name)?;
     Some(format!(
         "a backup named {} exists already, made {}",

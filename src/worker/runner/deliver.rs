@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use super::prepare::{NotReady, Prepared};
+use crate::backup::Backup;
 use crate::catalog::{Change, Decision, View};
 use crate::clickhouse::{Error, ExistingTable};
-use crate::operation::{Attempt, Delivery, Event, Failure, Operation, OperationId, State};
+use crate::operation::{
+    Attempt, Delivery, Event, Failure, FailureKind, Operation, OperationId, State,
+};
+use crate::worker::prover::damage;
 use crate::worker::{JournalError, Worker};
 
 impl Worker {
@@ -70,6 +74,11 @@ impl Worker {
             .attempt()
             .is_some_and(|attempt| attempt.delivery == Delivery::NotSent)
         {
+            if !prepared.clearing.drop.is_empty()
+                && let Some(failure) = self.damage_before_dropping(&prepared.attempt).await
+            {
+                return self.attempt_failed(operation, failure).await;
+            }
             let mut dropped = Vec::new();
             let cleared = self.clear(operation.id, &prepared, &mut dropped).await;
             self.note_dropped(operation.id, &dropped).await?;
@@ -97,6 +106,39 @@ impl Worker {
             // Whether it arrived shows at the next look.
             Err(Error::Unreachable { .. }) => Ok(()),
             Err(error) => self.refused(operation, &prepared.attempt, &error).await,
+        }
+    }
+
+    /// Why nothing may be dropped for this backup: where we can see its files, all of them must be
+    /// there before tables go. Without a view only its manifest is tried, by ClickHouse.
+    async fn damage_before_dropping(&self, attempt: &Attempt) -> Option<Failure> {
+        let is_known = self
+            .0
+            .catalog
+            .view()
+            .record(&attempt.backup)
+            .is_some_and(Backup::is_visible);
+        if !is_known || self.needs_bound_view().is_err() {
+            return None;
+        }
+        match self.prove(&attempt.backup).await {
+            Ok(proof) if proof.passed() => None,
+            Ok(_) => {
+                let view = self.0.catalog.view();
+                let damage = view.record(&attempt.backup).and_then(damage);
+                let text = damage.unwrap_or_else(|| format!("{} is damaged", attempt.backup));
+                Some(Failure::new(
+                    FailureKind::Damaged,
+                    format!("nothing was dropped and nothing restored: {text}"),
+                ))
+            }
+            Err(error) => Some(Failure::new(
+                FailureKind::Destination,
+                format!(
+                    "nothing was dropped and nothing restored: proving {} first: {error}",
+                    attempt.backup
+                ),
+            )),
         }
     }
 

@@ -96,6 +96,13 @@ impl Worker {
     ) -> Result<Result<Meaning, Failure>, CatalogError> {
         let view = self.0.catalog.view();
         let found = view.backup(&work.backup);
+        if found.is_none()
+            && let Some(record) = view.record(&work.backup)
+            && record.deleting.is_some()
+        {
+            let text = format!("the backup {} is being removed", work.backup);
+            return Ok(Err(Failure::new(FailureKind::NotFound, text)));
+        }
         let contents = match found {
             Some(found) => self.0.catalog.contents(&found.attempt).await?,
             None => None,

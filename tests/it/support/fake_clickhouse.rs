@@ -277,6 +277,26 @@ impl Server {
 
     fn look(&self, sql: &str) -> String {
         let now = self.clock.now();
+        if sql.contains("groupArray((id, name, base_backup_name, toString(status)))") {
+            let running = self.rows.iter().filter(|row| row.is_running(now));
+            let rows: Vec<_> = running
+                .map(|row| serde_json::json!([row.id, row.destination, "", row.status(now).0]))
+                .collect();
+            return format!("{}\n", serde_json::json!({ "found": rows }));
+        }
+        if sql.contains("groupArray(id) AS found") {
+            let finished = |row: &&FakeRow| {
+                row.status(now).0 == "BACKUP_CREATED" && sql.contains(&format!("'{}'", row.id))
+            };
+            let ids: Vec<_> = self
+                .rows
+                .iter()
+                .filter(finished)
+                .map(|row| &row.id)
+                .collect();
+            let ids = serde_json::json!(ids);
+            return format!("{{{},\"found\":{ids}}}\n", self.identity());
+        }
         let wanted = |row: &&FakeRow| {
             if sql.contains("startsWith(id") {
                 row.id.starts_with("backupd:") && row.is_running(now)

@@ -103,6 +103,25 @@ async fn a_removal_is_answered_when_it_ends_or_after_twenty_seconds() {
 }
 
 #[test]
+fn what_goes_along_is_told() {
+    let api_start = jiff::Timestamp::UNIX_EPOCH;
+    let mut removal = operation("x", false, api_start);
+    removal.work = Work::Delete(DeleteWork {
+        cause: DeleteCause::Caller,
+    });
+    put_items(&mut removal, &["tuesday", "monday", "full"]);
+    assert_eq!(taken_along(&removal), ["tuesday", "monday"]);
+    removal.work = Work::Delete(DeleteWork {
+        cause: DeleteCause::Retention,
+    });
+    assert_eq!(
+        taken_along(&removal),
+        [""; 0],
+        "they go for reasons of their own"
+    );
+}
+
+#[test]
 fn what_was_left_is_no_success() {
     let mut removal = operation("x", false, jiff::Timestamp::UNIX_EPOCH);
     removal.state = OperationState::Succeeded;

@@ -25,6 +25,11 @@ pub(super) fn problems(state: &ApiState, view: &View, standing: &Standing) -> Ve
         problems.push(not_read_in());
     }
     problems.extend(damaged(view));
+    let retention = state.worker.retention_note();
+    // A listing that fails is told by itself.
+    if standing.failure.is_none() {
+        problems.extend(retention.failure.as_deref().map(retention_failed));
+    }
     problems.extend(stopped(&state.worker.retention_plan()));
     problems.extend(broken(&standing.broken));
     problems
@@ -47,6 +52,15 @@ fn not_listed(failure: &str) -> StatusProblem {
         kind: "destination_failing".to_owned(),
         message: format!("the destination cannot be listed, so nothing is removed: {failure}"),
         hint: "check destination.url and its keys with: clickhouse-backupd config check --connect"
+            .to_owned(),
+    }
+}
+
+fn retention_failed(failure: &str) -> StatusProblem {
+    StatusProblem {
+        kind: "retention_failed".to_owned(),
+        message: format!("the last round of retention failed and removed nothing: {failure}"),
+        hint: "it is tried again by itself; what would go: clickhouse-backupd retention plan"
             .to_owned(),
     }
 }
@@ -161,6 +175,8 @@ mod tests {
         Plan {
             lines: vec![Line {
                 backup: BackupName::parse("one").unwrap(),
+                base: None,
+                created_at: jiff::Timestamp::UNIX_EPOCH,
                 group: Group::Manual,
                 verdict,
                 reasons: vec![Reason::NoPolicy],
