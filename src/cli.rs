@@ -4,6 +4,7 @@
 //! client of the API like any other and knows no more than an answer says.
 
 mod backup;
+mod clean;
 mod client;
 mod connection;
 mod health;
@@ -14,12 +15,14 @@ mod pages;
 mod problem;
 mod progress;
 mod restore;
+mod retention;
 mod schedule;
 mod status;
 mod table;
 #[cfg(test)]
 mod testing;
 mod text;
+mod verify;
 mod wait;
 
 use std::path::PathBuf;
@@ -67,11 +70,18 @@ enum Command {
     Config(local::ConfigCommand),
     /// Show everything at a glance: what runs, what comes, what is wrong.
     Status(status::Arguments),
-    /// Make, list and show backups.
+    /// Make, list, show, pin and delete backups.
     #[command(subcommand)]
     Backup(backup::Command),
     /// Restore a backup: says what it will do before it does it.
     Restore(restore::Arguments),
+    /// Prove a backup: that every file of it, and of those it is built on, is there.
+    Verify(verify::Arguments),
+    /// Remove what attempts that died have left behind: says what that is before it does it.
+    Clean(clean::Arguments),
+    /// Say what retention keeps and removes, and that a change is meant.
+    #[command(subcommand)]
+    Retention(retention::Command),
     /// Look at operations: everything that was asked for, and what came of it.
     #[command(subcommand)]
     Operation(operation::Command),
@@ -140,6 +150,9 @@ impl Command {
             Self::Status(_)
             | Self::Backup(_)
             | Self::Restore(_)
+            | Self::Verify(_)
+            | Self::Clean(_)
+            | Self::Retention(_)
             | Self::Operation(_)
             | Self::Cancel(_)
             | Self::Health(_) => true,
@@ -173,6 +186,9 @@ async fn there(
         Command::Status(arguments) => status::run(&arguments, &client, output).await,
         Command::Backup(command) => backup::run(command, &client, output).await,
         Command::Restore(arguments) => restore::run(&arguments, &client, output).await,
+        Command::Verify(arguments) => verify::run(&arguments, &client, output).await,
+        Command::Clean(arguments) => clean::run(&arguments, &client, output).await,
+        Command::Retention(command) => retention::run(command, &client, output).await,
         Command::Operation(command) => operation::run(command, &client, output).await,
         Command::Cancel(arguments) => operation::cancel(&arguments, &client, output).await,
         Command::Schedule(command) => schedule::run(command, &client, output).await,

@@ -2,6 +2,10 @@
 //! Basic credentials (or the `user` and `pass` arguments of the server we replace), by a bearer
 //! token, or by either.
 
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +22,18 @@ pub(super) enum Role {
     Operator,
     /// Look.
     ReadOnly,
+}
+
+/// Who asks, by the name that let them in; `None` with a token, and where nobody is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Caller(pub(super) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
 }
 
 /// Why a caller has no role.
@@ -92,6 +108,13 @@ pub(super) async fn role(
         (false, false) if secrets.unreadable => Err(Denial::Unreadable),
         (false, false) => Err(Denial::Rejected),
     }
+}
+
+/// The name of a caller who was let in: that of the header, which is the only way in for the routes that
+/// write names down.
+pub(super) fn caller(headers: &HeaderMap) -> Caller {
+    let user = of_header(headers).map(|presented| presented.user);
+    Caller(user.filter(|user| !user.is_empty()))
 }
 
 impl RoleSecrets {

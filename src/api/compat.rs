@@ -8,6 +8,7 @@ pub(super) mod actions;
 pub(super) mod answer;
 mod arguments;
 pub(super) mod create;
+pub(super) mod delete;
 pub(super) mod kill;
 pub(super) mod list;
 pub(super) mod not_served;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+pub(super) use delete::command as delete_command;
 pub use list::KeptList;
 
 use super::ApiState;

@@ -92,7 +92,11 @@ impl Guard {
 }
 
 /// Lets a request in when there is room and its caller may ask.
-pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(guard): State<Guard>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let Ok(_permit) = guard.in_flight.try_acquire() else {
         return too_many(Family::of(request.uri().path()));
     };
@@ -104,7 +108,10 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
         };
         let access = &guard.access;
         match auth::role(access, request.headers(), query).await {
-            Ok(role) if role.may(request.method()) => {}
+            Ok(role) if role.may(request.method()) => {
+                let caller = auth::caller(request.headers());
+                request.extensions_mut().insert(caller);
+            }
             Ok(role) => return may_only_read(role, &request),
             Err(denial) => return denied(denial, access, &request),
         }

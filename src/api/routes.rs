@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
 
 use super::compat::answer;
-use super::compat::{actions, create, kill, list, not_served, restore, status, version};
+use super::compat::{actions, create, delete, kill, list, not_served, restore, status, version};
 use super::family::Family;
 use super::requests::{self, Guard};
 use super::{Access, ApiState, health, v1};
@@ -57,6 +57,32 @@ fn table() -> Vec<Route> {
             get(actions::list).post(actions::run),
         ),
         Route::of("/backup/kill", Kind::Guarded, post(kill::kill)),
+        Route::of(
+            "/backup/delete/{where}/{name}",
+            Kind::Guarded,
+            post(delete::delete),
+        ),
+        Route::of("/backup/clean", Kind::Guarded, post(delete::clean)),
+        Route::of(
+            "/backup/clean/remote_broken",
+            Kind::Guarded,
+            post(delete::clean_remote_broken),
+        ),
+        Route::of(
+            "/backup/clean/local_broken",
+            Kind::Guarded,
+            post(delete::clean_local_broken),
+        ),
+        Route::of(
+            "/backup/clean_remote_broken",
+            Kind::Guarded,
+            post(delete::clean_remote_broken),
+        ),
+        Route::of(
+            "/backup/clean_local_broken",
+            Kind::Guarded,
+            post(delete::clean_local_broken),
+        ),
         // our own
         Route::of("/api/v1/openapi.json", Kind::Guarded, get(v1::openapi)),
         Route::of("/api/v1/status", Kind::Guarded, get(v1::status::status)),
@@ -79,7 +105,22 @@ fn table() -> Vec<Route> {
         Route::of(
             "/api/v1/backups/{name}",
             Kind::Guarded,
-            get(v1::backups::show),
+            get(v1::backups::show).delete(v1::backups::remove),
+        ),
+        Route::of(
+            "/api/v1/backups/{name}/pin",
+            Kind::Guarded,
+            post(v1::backups::pin),
+        ),
+        Route::of(
+            "/api/v1/backups/{name}/unpin",
+            Kind::Guarded,
+            post(v1::backups::unpin),
+        ),
+        Route::of(
+            "/api/v1/backups/{name}/verify",
+            Kind::Guarded,
+            post(v1::backups::verify),
         ),
         Route::of("/api/v1/schedules", Kind::Guarded, get(v1::schedules::list)),
         Route::of(
@@ -102,6 +143,16 @@ fn table() -> Vec<Route> {
             Kind::Guarded,
             post(v1::schedules::resume),
         ),
+        Route::of(
+            "/api/v1/retention/plan",
+            Kind::Guarded,
+            get(v1::retentions::plan),
+        ),
+        Route::of(
+            "/api/v1/retention/adopt",
+            Kind::Guarded,
+            post(v1::retentions::adopt),
+        ),
         // what it had and we have not
         Route::not_served("/restart", any(not_served::restart)),
         Route::not_served("/backup/watch", any(not_served::watch)),
@@ -116,24 +167,6 @@ fn table() -> Vec<Route> {
         Route::not_served("/backup/download/{name}", any(not_served::download)),
         Route::not_served("/backup/rebase/{name}", any(not_served::rebase)),
         Route::not_served("/backup/rebalance/{name}", any(not_served::rebalance)),
-        Route::not_served("/backup/delete/{where}/{name}", any(not_served::delete)),
-        Route::not_served("/backup/clean", any(not_served::clean)),
-        Route::not_served(
-            "/backup/clean/remote_broken",
-            any(not_served::clean_remote_broken),
-        ),
-        Route::not_served(
-            "/backup/clean/local_broken",
-            any(not_served::clean_local_broken),
-        ),
-        Route::not_served(
-            "/backup/clean_remote_broken",
-            any(not_served::clean_remote_broken),
-        ),
-        Route::not_served(
-            "/backup/clean_local_broken",
-            any(not_served::clean_local_broken),
-        ),
     ]
 }
 

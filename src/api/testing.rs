@@ -16,13 +16,17 @@ use tower::ServiceExt;
 
 use super::requests::Guard;
 use super::{Access, ApiState, KeptList, Notices, Waits, routes};
-use crate::backup::{Backup, BackupKind, BackupName, NameTemplate, Origin, Place, Scope};
+use crate::backup::{
+    Backup, BackupKind, BackupName, Missing, NameTemplate, Origin, Place, Proof, ProofLevel,
+    ProofOutcome, Scope,
+};
 use crate::catalog::{self, Catalog, Change, Decision};
 use crate::clickhouse::{self, Client};
 use crate::clock::Clock;
+use crate::destination::{Destination, ViewSettings};
 use crate::metrics::Metrics;
 use crate::operation::{
-    Action, BackupWork, Limits, Operation, OperationId, Retry, Schedule, Trigger, Work,
+    Action, BackupWork, Item, Limits, Operation, OperationId, Retry, Schedule, Trigger, Work,
 };
 use crate::schedule::{Calendar, MissedPolicy, ScheduleName};
 use crate::worker::scheduler::Schedules;
@@ -78,6 +82,17 @@ impl Fixture {
         Self::built(|state| routes::router(state, access), named.collect())
     }
 
+    /// With a view of its destination that was not read in yet.
+    pub(super) fn with_view() -> Self {
+        let router = |state| routes::router(state, Access::default());
+        Self::built_with(router, Schedules::new(), true)
+    }
+
+    /// What lies in the destination was read in.
+    pub(super) async fn read_in(&self) {
+        self.change(Change::ReadIn(self.start)).await;
+    }
+
     /// With one guarded route more than there is.
     pub(super) fn with_route(
         path: &'static str,
@@ -89,6 +104,14 @@ impl Fixture {
     }
 
     fn built(router: impl FnOnce(ApiState) -> Router, schedules: Schedules) -> Self {
+        Self::built_with(router, schedules, false)
+    }
+
+    fn built_with(
+        router: impl FnOnce(ApiState) -> Router,
+        schedules: Schedules,
+        has_view: bool,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let start: Timestamp = "2026-11-22T13:34:53Z".parse().unwrap();
         let settings = catalog::Settings {
@@ -96,7 +119,8 @@ impl Fixture {
         };
         let catalog = Catalog::open(&settings).unwrap();
         let (metrics, clock) = (Metrics::new().unwrap(), Clock::anchored(start));
-        let worker = worker(catalog.clone(), metrics.clone(), clock.clone());
+        let view = has_view.then(|| view_of(dir.path()));
+        let worker = worker(catalog.clone(), metrics.clone(), clock.clone(), view);
         let state = ApiState {
             catalog,
             worker,
@@ -299,8 +323,57 @@ pub(super) fn backup(name: &str, created: &str, bytes_written: u64, base: Option
     }
 }
 
+/// A proof that found two files missing.
+pub(super) fn damaged_proof() -> Proof {
+    Proof {
+        level: ProofLevel::Files,
+        at: "2026-11-22T14:00:00Z".parse().unwrap(),
+        took_ms: 1_500,
+        outcome: ProofOutcome::Damaged {
+            count: 2,
+            first: vec![Missing {
+                backup: "b".to_owned(),
+                file: "data/shop/orders/all_1_1_0/data.bin".to_owned(),
+                size_wanted: Some(4_096),
+                size_found: None,
+                problem: "it is not there".to_owned(),
+            }],
+        },
+        files: 12,
+        bytes: 8_192,
+    }
+}
+
+/// Gives an operation these backups to work on.
+pub(super) fn put_items(operation: &mut Operation, names: &[&str]) {
+    let item = |name: &&str| {
+        let reasons = vec!["asked for".to_owned()];
+        Item::new(BackupName::parse(name).unwrap(), None, reasons)
+    };
+    operation.items = names.iter().map(item).collect();
+}
+
+/// A view of a folder.
+fn view_of(folder: &std::path::Path) -> Destination {
+    let settings = ViewSettings {
+        url: format!("file://{}", folder.display()),
+        s3_endpoint: None,
+        s3_region: None,
+        s3_virtual_hosted_style: false,
+        s3_ca_file: None,
+        s3_access_key_id: None,
+        s3_secret_access_key: None,
+    };
+    Destination::open(&settings).unwrap()
+}
+
 /// A worker whose ClickHouse nobody ever asks.
-fn worker(catalog: Catalog, metrics: Metrics, clock: Clock) -> Worker {
+fn worker(
+    catalog: Catalog,
+    metrics: Metrics,
+    clock: Clock,
+    destination: Option<Destination>,
+) -> Worker {
     let client = Client::new(clickhouse::Settings {
         url: "http://127.0.0.1:1".to_owned(),
         user: "default".to_owned(),
@@ -313,7 +386,7 @@ fn worker(catalog: Catalog, metrics: Metrics, clock: Clock) -> Worker {
         clock,
         metrics,
         place: Place::Disk("s3_backup".to_owned()),
-        destination: None,
+        destination,
         rules: watch::Sender::new(Arc::default()).subscribe(),
         settings: worker::Settings {
             timeout: Duration::from_secs(14_400),

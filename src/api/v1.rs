@@ -12,6 +12,8 @@ pub mod operation;
 pub(super) mod operations;
 pub mod page;
 mod request;
+pub mod retention;
+pub(super) mod retentions;
 pub mod schedule;
 pub(super) mod schedules;
 pub mod status;

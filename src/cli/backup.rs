@@ -1,21 +1,30 @@
-//! `backup create|list|show`.
+//! `backup create|list|show|pin|unpin|delete`.
+
+mod delete;
+mod facts;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::Subcommand;
-use clickhouse_backupd::api::v1::backup::{Backup, BackupDetails, BackupKind, Contents, Table};
-use clickhouse_backupd::api::v1::operation::{BackupRequest, OperationRequest, Trigger};
+use clap::{Subcommand, ValueEnum};
+use clickhouse_backupd::api::v1::backup::{
+    Backup, BackupDetails, BackupOrigin, BackupStatus, Contents, PinRequest, Table,
+};
+use clickhouse_backupd::api::v1::operation::{BackupRequest, OperationRequest};
 use clickhouse_backupd::api::v1::page::Page;
 use clickhouse_backupd::backup::BackupName;
+use serde_json::json;
 
 use super::client::{Answer, Client, LIST_MAX_ROWS};
 use super::operation::more;
 use super::output::Output;
 use super::problem::Problem;
+use super::schedule::time;
 use super::table::{self, Cell, Column, maybe};
-use super::text::{self, BOLD, DIM, Look, YELLOW, styled};
+use super::text::{self, BOLD, DIM, Look, YELLOW};
 use super::wait::{self, Waiting};
+
+pub use facts::{missing as missing_files, proof as proof_line};
 
 /// What can be done with backups.
 #[derive(Debug, Subcommand)]
@@ -24,8 +33,18 @@ pub enum Command {
     Create(Create),
     /// List backups, newest first.
     List(List),
-    /// Show one: what it holds, what it lacks, and the statement that restores it without us.
+    /// Show one: what it holds and lacks, its proofs, whether it stays and why, and the statement that
+    /// restores it without us.
     Show(Show),
+    /// Pin one: neither retention nor `delete --force` removes it until it is unpinned.
+    Pin(Pin),
+    /// Let a pinned one go again.
+    Unpin {
+        /// Its name.
+        name: String,
+    },
+    /// Delete one, and wait until its last object is gone.
+    Delete(delete::Arguments),
 }
 
 /// Options of `backup create`.
@@ -64,12 +83,37 @@ pub struct List {
     /// Only those of this schedule.
     #[arg(long, value_name = "NAME")]
     schedule: Option<String>,
+    /// Only those of this status. Without it those that are being removed, and those that are gone, are
+    /// left out.
+    #[arg(long, value_enum)]
+    status: Option<StatusWord>,
     /// How many.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=LIST_MAX_ROWS as i64))]
     count: u32,
     /// All of them.
     #[arg(long, conflicts_with = "count")]
     all: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum StatusWord {
+    Complete,
+    Unproven,
+    Suspect,
+    Damaged,
+    Broken,
+    Deleting,
+    Gone,
+}
+
+/// Options of `backup pin`.
+#[derive(Debug, clap::Args)]
+pub struct Pin {
+    /// Its name.
+    name: String,
+    /// Why, for whoever wonders.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 /// Options of `backup show`.
@@ -95,11 +139,10 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
             return wait::to_success(begun, waiting, client, output).await;
         }
         Command::List(arguments) => {
-            let filter: Vec<(&str, String)> = arguments
-                .schedule
-                .map(|name| ("schedule", name))
-                .into_iter()
-                .collect();
+            let status = arguments.status.and_then(|word| word.to_possible_value());
+            let status = status.map(|word| ("status", word.get_name().to_owned()));
+            let schedule = arguments.schedule.map(|name| ("schedule", name));
+            let filter: Vec<(&str, String)> = schedule.into_iter().chain(status).collect();
             let rows = if arguments.all {
                 LIST_MAX_ROWS
             } else {
@@ -115,8 +158,35 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
                 show(&found.value, arguments.tables, &output.look())
             })?;
         }
+        Command::Pin(arguments) => {
+            let name = part_of_path(&arguments.name)?;
+            let path = ["api", "v1", "backups", name.as_str(), "pin"];
+            let request = PinRequest {
+                reason: arguments.reason,
+            };
+            let pinned: Answer<Backup> = client.post(&path, &request).await?;
+            output.answer(&pinned.text, || stands(&pinned.value))?;
+        }
+        Command::Unpin { name } => {
+            let name = part_of_path(&name)?;
+            let path = ["api", "v1", "backups", name.as_str(), "unpin"];
+            let unpinned: Answer<Backup> = client.post(&path, &json!({})).await?;
+            output.answer(&unpinned.text, || stands(&unpinned.value))?;
+        }
+        Command::Delete(arguments) => return delete::run(&arguments, client, output).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a backup stands after a pin or its end, in a line.
+fn stands(backup: &Backup) -> String {
+    let name = text::clean(&backup.name);
+    if backup.pinned {
+        return format!(
+            "{name} is pinned: it stays until clickhouse-backupd backup unpin {name}\n"
+        );
+    }
+    format!("{name} is not pinned: retention decides, see clickhouse-backupd backup show {name}\n")
 }
 
 /// A backup with what it holds.
@@ -130,7 +200,10 @@ pub async fn details(name: &str, client: &Client) -> Result<Answer<BackupDetails
 }
 
 /// A name that can stand in a path: a URL loses the parts `.` and `..`, and leads elsewhere then.
-fn part_of_path(name: &str) -> Result<BackupName, Problem> {
+///
+/// # Errors
+/// When no backup can have it.
+pub fn part_of_path(name: &str) -> Result<BackupName, Problem> {
     BackupName::parse(name).map_err(|error| {
         let hint = "clickhouse-backupd backup list has the names";
         Problem::stopped(error.to_string(), hint)
@@ -152,30 +225,42 @@ impl From<Create> for BackupRequest {
     }
 }
 
-fn list(page: &Page<Backup>, look: &Look) -> String {
+/// Backups as a table.
+pub fn list(page: &Page<Backup>, look: &Look) -> String {
     const COLUMNS: [Column; 6] = [
         Column::name("NAME"),
         Column::words("MADE"),
-        Column::number("SIZE"),
         Column::number("WRITTEN"),
-        Column::number("TABLES"),
+        Column::name("KIND"),
+        Column::words("STATUS"),
         Column::name("BY"),
     ];
     if page.items.is_empty() {
         return "no backups\n".to_owned();
     }
     let row = |backup: &Backup| {
+        let status = match backup.pinned {
+            true => format!("{}, pinned", backup.status.as_str()),
+            false => backup.status.as_str().to_owned(),
+        };
+        let by = match (&backup.schedule, backup.origin) {
+            (Some(schedule), _) => schedule,
+            (None, BackupOrigin::Schedule) => "schedule",
+            (None, BackupOrigin::Client) => "client",
+            (None, BackupOrigin::Foreign) if backup.status == BackupStatus::Broken => "-",
+            (None, BackupOrigin::Foreign) => "others",
+        };
         vec![
             Cell::from(&backup.name),
-            Cell::from(look.time(backup.created_at)),
+            time(backup.created_at, look),
             if backup.structure_only {
                 Cell::styled(YELLOW, "no rows")
             } else {
-                Cell::from(text::bytes(backup.bytes))
+                maybe(backup.bytes_written, text::bytes)
             },
-            Cell::from(text::bytes(backup.bytes_written)),
-            maybe(backup.tables, text::count),
-            Cell::from(backup.schedule.as_deref().unwrap_or("client")),
+            Cell::from(facts::kind(backup)),
+            Cell::styled(facts::colour(backup.status), status),
+            Cell::from(by),
         ]
     };
     let rows = page.items.iter().map(row).collect();
@@ -183,7 +268,11 @@ fn list(page: &Page<Backup>, look: &Look) -> String {
 }
 
 fn show(details: &BackupDetails, with_tables: bool, look: &Look) -> String {
-    let mut out = table::facts(&facts(&details.backup, look));
+    let mut out = table::facts(&facts::facts(details, look));
+    out += &facts::missing(&details.backup, look);
+    let Some(statement) = &details.restore_statement else {
+        return out;
+    };
     match &details.contents {
         Some(contents) => {
             out += "\n";
@@ -196,59 +285,11 @@ fn show(details: &BackupDetails, with_tables: bool, look: &Look) -> String {
         }
         None => out += "\nWhat it holds was not written down.\n",
     }
-    let statement = text::clean(&details.restore_statement);
+    let statement = text::clean(statement);
     out += &format!(
         "\n{BOLD}Without this daemon{BOLD:#} it is restored by ClickHouse alone, with this statement:\n{statement};\n"
     );
     out
-}
-
-fn facts(backup: &Backup, look: &Look) -> Vec<(&'static str, String)> {
-    let by = match (backup.origin, &backup.schedule, backup.slot) {
-        (Trigger::Schedule, Some(schedule), Some(slot)) => {
-            format!(
-                "schedule {}, slot {}",
-                text::clean(schedule),
-                look.time(slot)
-            )
-        }
-        (Trigger::Schedule, ..) => "a schedule".to_owned(),
-        (Trigger::Client, ..) => "a client".to_owned(),
-        (Trigger::Daemon, ..) => "the daemon".to_owned(),
-    };
-    let files = text::counted(backup.files, "file");
-    let kind = match (backup.kind, &backup.base) {
-        (BackupKind::Incremental, Some(base)) => {
-            format!("incremental, built on {}", text::clean(base))
-        }
-        (BackupKind::Incremental, None) => "incremental".to_owned(),
-        (BackupKind::Full, _) => "full".to_owned(),
-    };
-    let mut facts = vec![("backup", styled(BOLD, &text::clean(&backup.name)))];
-    if backup.asked_name != backup.name {
-        let asked = text::clean(&backup.asked_name);
-        facts.push(("asked for", format!("{asked}: that name was blocked")));
-    }
-    if backup.structure_only {
-        let warning = "definitions only: restoring it brings no rows";
-        facts.push(("holds", styled(YELLOW, warning)));
-    }
-    facts.extend([
-        ("made", format!("{} by {by}", look.time(backup.created_at))),
-        ("kind", kind),
-        ("size", format!("{} in {files}", text::bytes(backup.bytes))),
-        ("written", text::bytes(backup.bytes_written)),
-    ]);
-    if !backup.dependents.is_empty() {
-        let dependents: Vec<String> = backup
-            .dependents
-            .iter()
-            .map(|name| text::clean(name))
-            .collect();
-        facts.push(("needed by", text::some(&dependents, 5)));
-    }
-    facts.push(("operation", backup.operation.to_string()));
-    facts
 }
 
 fn databases(contents: &Contents, look: &Look) -> String {

@@ -108,6 +108,19 @@ impl Client {
         self.ask(request).await
     }
 
+    /// `DELETE`, with the parameters of a query.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is an error.
+    pub async fn delete<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Answer<T>, Problem> {
+        let request = self.request(Method::DELETE, path).query(query);
+        self.ask(request).await
+    }
+
     /// The first `rows` rows of a list, page by page.
     ///
     /// # Errors

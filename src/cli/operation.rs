@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 use clickhouse_backupd::api::v1::operation::{
-    Failure, Operation, OperationKind, OperationState, Trigger,
+    Failure, Item, ItemState, Operation, OperationKind, OperationState, Trigger,
 };
 use clickhouse_backupd::api::v1::page::{PAGE_MAX_ROWS, Page};
 use clickhouse_backupd::api::v1::status::Status;
@@ -22,6 +22,8 @@ use super::wait::{self, Waiting};
 
 /// Characters of an id that are enough to mean it.
 const ID_MIN_CHARS: usize = 4;
+/// Names of backups in one line.
+const NAMES_SHOWN: usize = 5;
 
 /// What can be asked about operations.
 #[derive(Debug, Subcommand)]
@@ -44,13 +46,13 @@ pub struct List {
     /// Only those in this state.
     #[arg(long, value_enum)]
     state: Option<StateWord>,
-    /// Only backups, or only restores.
+    /// Only those that do this.
     #[arg(long, value_enum)]
     kind: Option<KindWord>,
     /// Only those of this schedule.
     #[arg(long, value_name = "NAME")]
     schedule: Option<String>,
-    /// Only those that make or restore this backup.
+    /// Only those about this backup, also as one of several.
     #[arg(long, value_name = "NAME")]
     backup: Option<String>,
 }
@@ -83,6 +85,8 @@ enum StateWord {
 enum KindWord {
     Backup,
     Restore,
+    Verify,
+    Delete,
 }
 
 /// Lists or shows.
@@ -243,13 +247,18 @@ fn the_one(wanted: &str, among: &[Operation]) -> Result<Option<Uuid>, Problem> {
     }
 }
 
-/// `backup 2026-11-22`, `restore 2026-11-22`.
+/// `backup 2026-11-22`, `restore 2026-11-22`, `delete 3 backups`.
 pub fn name(operation: &Operation) -> String {
-    format!(
-        "{} {}",
-        kind(operation.kind),
-        text::clean(&operation.backup)
-    )
+    format!("{} {}", kind(operation.kind), subject(operation))
+}
+
+/// The backup that it is about, or how many there are.
+fn subject(operation: &Operation) -> String {
+    match &operation.backup {
+        Some(name) => text::clean(name),
+        None if operation.items.is_empty() => "backups".to_owned(),
+        None => text::counted(operation.items.len() as u64, "backup"),
+    }
 }
 
 /// The word of a kind.
@@ -276,7 +285,7 @@ pub fn ending(operation: &Operation) -> String {
         .map(|took| format!(", {took}"))
         .unwrap_or_default();
     let mut text = match (operation.state, &operation.result) {
-        (OperationState::Succeeded, Some(result)) => {
+        (OperationState::Succeeded, Some(result)) if operation.items.is_empty() => {
             let (word, written) = match operation.kind {
                 OperationKind::Backup if result.bytes_written < result.bytes => (
                     "backup",
@@ -295,6 +304,7 @@ pub fn ending(operation: &Operation) -> String {
             );
             styled(GREEN, &line) + "\n" + &other_name(operation, &result.backup)
         }
+        (OperationState::Succeeded, _) => done_here(operation, &took),
         (OperationState::Failed, _) => {
             format!("{RED}failed:{RED:#} {}{took}\n", name(operation))
         }
@@ -309,12 +319,51 @@ pub fn ending(operation: &Operation) -> String {
     text + &notes(operation)
 }
 
+/// What was proved or removed, and what was left.
+fn done_here(operation: &Operation, took: &str) -> String {
+    let (word, unit) = match operation.kind {
+        OperationKind::Delete => ("removed", "object"),
+        OperationKind::Verify => ("verified", "file"),
+        OperationKind::Backup => ("backup", "file"),
+        OperationKind::Restore => ("restored", "file"),
+    };
+    let done = || {
+        let items = operation.items.iter();
+        items.filter(|item| item.state == ItemState::Done)
+    };
+    let names: Vec<String> = done().map(|item| text::clean(&item.backup)).collect();
+    let what = match names.as_slice() {
+        [] => return format!("nothing was {word}{took}\n") + &left(operation),
+        names => text::some(names, NAMES_SHOWN),
+    };
+    let total = |of: fn(&Item) -> Option<u64>| done().filter_map(of).fold(0, u64::saturating_add);
+    let objects = text::counted(total(|item| item.objects), unit);
+    let bytes = text::bytes(total(|item| item.bytes));
+    styled(GREEN, &format!("{word} {what}: {objects}, {bytes}{took}")) + "\n" + &left(operation)
+}
+
+/// What was left as it is, and why.
+fn left(operation: &Operation) -> String {
+    let left = operation.items.iter().filter_map(|item| {
+        let note = item.note.as_deref()?;
+        let name = text::clean(&item.backup);
+        Some(format!(
+            "  {YELLOW}left:{YELLOW:#} {name}: {}\n",
+            text::clean(note)
+        ))
+    });
+    left.collect()
+}
+
 /// Where another name was written than was asked for.
 fn other_name(operation: &Operation, made: &str) -> String {
-    if operation.kind == OperationKind::Restore || made == operation.backup {
+    let Some(asked) = operation.backup.as_deref().filter(|asked| *asked != made) else {
+        return String::new();
+    };
+    if operation.kind != OperationKind::Backup {
         return String::new();
     }
-    let asked = text::clean(&operation.backup);
+    let asked = text::clean(asked);
     format!("  note: {asked} was asked for, and an attempt that died blocks that name\n")
 }
 
@@ -331,6 +380,9 @@ fn why(failure: &Failure) -> String {
 pub fn hint(failure: &Failure) -> String {
     match failure.kind.as_str() {
         "non_empty_target" => "restore beside them with --into DB, or say --drop (drop them first) or --append (add to their rows)".to_owned(),
+        "damaged" => "see what is missing with: clickhouse-backupd backup show NAME; make a new backup with: clickhouse-backupd backup create".to_owned(),
+        "destination" => "see what is wrong with: clickhouse-backupd status, and clickhouse-backupd config check --connect".to_owned(),
+        "held" => "see what works on it with: clickhouse-backupd operation list; let a pin go with: clickhouse-backupd backup unpin NAME".to_owned(),
         "not_found" => "see what there is with: clickhouse-backupd backup list, and backup show NAME --tables".to_owned(),
         _ => failure.hint.clone(),
     }
@@ -373,7 +425,7 @@ pub fn rows(operations: &[Operation], look: &Look) -> String {
         vec![
             Cell::styled(DIM, text::short(operation.id)),
             Cell::from(kind(operation.kind)),
-            Cell::from(&operation.backup),
+            Cell::from(subject(operation)),
             Cell::styled(text::colour(operation.state), operation.state.as_str()),
             Cell::from(look.time(operation.submitted_at)),
             Cell::from(took(operation, look.now).unwrap_or_else(|| "-".to_owned())),
@@ -387,7 +439,7 @@ fn show(operation: &Operation, look: &Look) -> String {
     let mut facts = vec![
         ("operation", operation.id.to_string()),
         ("kind", kind(operation.kind).to_owned()),
-        ("backup", text::clean(&operation.backup)),
+        ("backup", subject(operation)),
         ("state", styled(text::colour(state), state.as_str())),
         ("asked for", asked(operation, look)),
     ];
@@ -439,11 +491,44 @@ fn show(operation: &Operation, look: &Look) -> String {
         out += "\n";
         out += &notes(operation);
     }
+    if !operation.items.is_empty() {
+        out += "\n";
+        out += &items(operation, look);
+    }
     if !operation.attempts.is_empty() {
         out += "\n";
         out += &attempts(operation, look);
     }
     out
+}
+
+/// The journal of a proof or a removal.
+fn items(operation: &Operation, look: &Look) -> String {
+    const COLUMNS: [Column; 5] = [
+        Column::name("BACKUP"),
+        Column::words("STATE"),
+        Column::number("OBJECTS"),
+        Column::number("BYTES"),
+        Column::name("WHY"),
+    ];
+    let row = |item: &Item| {
+        let (style, word) = match item.state {
+            ItemState::Waiting => (text::PLAIN, "waiting"),
+            ItemState::Begun => (text::PLAIN, "begun"),
+            ItemState::Done => (GREEN, "done"),
+            ItemState::Left => (YELLOW, "left"),
+        };
+        let why = item.note.clone();
+        vec![
+            Cell::from(&item.backup),
+            Cell::styled(style, word),
+            table::maybe(item.objects, text::count),
+            table::maybe(item.bytes, text::bytes),
+            Cell::from(why.unwrap_or_else(|| item.reasons.join("; "))),
+        ]
+    };
+    let rows = operation.items.iter().map(row).collect();
+    table::render(&COLUMNS, rows, look.width)
 }
 
 fn asked(operation: &Operation, look: &Look) -> String {
@@ -523,7 +608,7 @@ mod tests {
     #[test]
     fn operations_fit_a_terminal() {
         let mut long = failed();
-        long.backup = "before-the-great-migration-of-orders-2".to_owned();
+        long.backup = Some("before-the-great-migration-of-orders-2".to_owned());
         let page = Page {
             items: vec![operation(), long],
             next: Some("x".to_owned()),
@@ -539,7 +624,7 @@ mod tests {
     #[test]
     fn ends_are_told_in_a_line_with_what_to_do() {
         let mut other_name = operation();
-        other_name.backup = "2026-11-22-asked".to_owned();
+        other_name.backup = Some("2026-11-22-asked".to_owned());
         insta::assert_snapshot!(plain(
             &(ending(&operation()) + &ending(&other_name) + &ending(&failed()))
         ));

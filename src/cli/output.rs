@@ -1,6 +1,6 @@
 //! Where answers go: text for people, or the API's JSON as it is.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clickhouse_backupd::clock::Clock;
@@ -36,6 +36,19 @@ pub fn print(text: &str) -> std::io::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         printed => printed,
     }
+}
+
+/// Asks whoever sits there, and gives what was typed.
+///
+/// # Errors
+/// When the terminal is gone.
+pub fn ask(question: &str) -> std::io::Result<String> {
+    let mut err = anstream::stderr();
+    write!(err, "{question}")?;
+    err.flush()?;
+    let mut said = String::new();
+    std::io::stdin().lock().read_line(&mut said)?;
+    Ok(said.trim().to_owned())
 }
 
 /// Characters of a line on a terminal that tables may fill.

@@ -3,7 +3,6 @@
 mod plan;
 mod request;
 
-use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
 
 use clickhouse_backupd::api::v1::backup::Contents;
@@ -162,7 +161,7 @@ fn agreed(
     } else {
         "Restore? [y/N] ".to_owned()
     };
-    let said = ask(&question)?;
+    let said = output::ask(&question)?;
     let agrees = if drops {
         said == arguments.name
     } else {
@@ -193,15 +192,6 @@ fn unasked(name: &str, drops: bool, is_known: bool) -> Result<(), Problem> {
         ));
     }
     Ok(())
-}
-
-fn ask(question: &str) -> std::io::Result<String> {
-    let mut err = anstream::stderr();
-    write!(err, "{question}")?;
-    err.flush()?;
-    let mut said = String::new();
-    std::io::stdin().lock().read_line(&mut said)?;
-    Ok(said.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clickhouse_backupd::api::v1::operation::Operation;
-use clickhouse_backupd::api::v1::status::{ClickHouse, ScheduleSummary, Status, StatusProblem};
+use clickhouse_backupd::api::v1::status::{
+    ClickHouse, DestinationStatus, ScheduleSummary, Status, StatusProblem, ViewStatus,
+};
 
 use super::client::{Answer, Client};
 use super::operation::{self, took};
@@ -61,7 +63,8 @@ fn screen(status: &Status, place: &str, look: &Look) -> String {
         ),
         ("clickhouse", text::clean(&status.clickhouse.url)),
         ("", clickhouse(&status.clickhouse, look)),
-        ("destination", text::clean(&status.destination)),
+        ("destination", text::clean(&status.destination.place)),
+        ("", destination(&status.destination, look)),
         ("backups", backups(status, look)),
     ]);
     if !status.schedules.is_empty() {
@@ -116,6 +119,37 @@ fn backups(status: &Status, look: &Look) -> String {
         text::count(backups.count),
         text::bytes(backups.bytes_written)
     )
+}
+
+/// Our own view of the destination: whether it can be trusted, and what it shows.
+fn destination(destination: &DestinationStatus, look: &Look) -> String {
+    let url = destination
+        .url
+        .as_deref()
+        .map_or_else(String::new, |url| format!(" {}", text::clean(url)));
+    let view = match destination.view {
+        ViewStatus::None => "no view of our own: destination.url is not set".to_owned(),
+        ViewStatus::NamesOnServer => {
+            styled(RED, "cannot be looked at: its names are on the server")
+        }
+        ViewStatus::Unbound => format!("{YELLOW}view not bound yet{YELLOW:#}{url}"),
+        ViewStatus::Bound => format!("view bound{url}"),
+    };
+    let listed = match (&destination.failure, destination.listed_at) {
+        (Some(_), Some(at)) => format!(", {RED}not listed since {}{RED:#}", look.time(at)),
+        (Some(_), None) => format!(", {RED}never listed{RED:#}"),
+        (None, Some(at)) => format!(", listed {}", look.distance(at)),
+        (None, None) => String::new(),
+    };
+    let broken = match destination.broken {
+        0 => String::new(),
+        broken => format!(", {YELLOW}{broken} broken{YELLOW:#}"),
+    };
+    let others = match destination.others {
+        0 => String::new(),
+        others => format!(", {} of others", text::counted(others, "folder")),
+    };
+    format!("{view}{listed}{broken}{others}")
 }
 
 fn schedules(schedules: &[ScheduleSummary], look: &Look) -> String {
@@ -221,7 +255,17 @@ mod tests {
                 started_at: Some(at("2026-11-20T10:00:00Z")),
                 error: None,
             },
-            destination: "Disk('s3_backup')".to_owned(),
+            destination: DestinationStatus {
+                place: "Disk('s3_backup')".to_owned(),
+                view: ViewStatus::Bound,
+                url: Some("s3://bucket/backups".to_owned()),
+                listed_at: Some(at("2026-11-22T17:58:00Z")),
+                failure: None,
+                backups: 14,
+                broken: 1,
+                others: 0,
+                other_names: Vec::new(),
+            },
             schedules: vec![
                 summary("daily", false, Some(OperationState::Succeeded)),
                 summary(

@@ -1,11 +1,13 @@
 //! What the tests of the command line stand on: a moment, a zone, and answers of the API.
 
 use clickhouse_backupd::api::v1::backup::{
-    Backup, BackupDetails, BackupKind, Contents, NotCovered, Table,
+    Backup, BackupDetails, BackupKind, BackupOrigin, BackupStatus, Contents, MissingFile,
+    NotCovered, Proof, ProofLevel, ProofOutcome, Table, Verdict,
 };
 use clickhouse_backupd::api::v1::operation::{
     Attempt, Failure, Operation, OperationKind, OperationResult, OperationState, Trigger,
 };
+use clickhouse_backupd::api::v1::retention::Decision;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -40,7 +42,7 @@ pub fn operation() -> Operation {
         schedule: Some("daily".to_owned()),
         slot: Some(at("2026-11-22T00:00:00Z")),
         run: Some(1),
-        backup: "2026-11-22".to_owned(),
+        backup: Some("2026-11-22".to_owned()),
         submitted_at: at("2026-11-22T00:00:00Z"),
         started_at: Some(at("2026-11-22T00:00:01Z")),
         finished_at: Some(at("2026-11-22T00:01:06Z")),
@@ -57,6 +59,7 @@ pub fn operation() -> Operation {
         failure: None,
         skipped: None,
         notes: Vec::new(),
+        items: Vec::new(),
     }
 }
 
@@ -111,19 +114,81 @@ pub fn backup(name: &str) -> Backup {
     Backup {
         name: name.to_owned(),
         asked_name: name.to_owned(),
-        origin: Trigger::Schedule,
+        status: BackupStatus::Complete,
+        status_reason: None,
+        origin: BackupOrigin::Schedule,
         schedule: Some("daily".to_owned()),
         slot: Some(at("2026-11-22T00:00:00Z")),
         kind: BackupKind::Incremental,
         base: Some("2026-11-21".to_owned()),
         dependents: vec!["2026-11-23".to_owned()],
-        created_at: at("2026-11-22T00:01:06Z"),
-        bytes: 1_300_000_000,
-        bytes_written: 300_000_000,
-        files: 1_234,
+        created_at: Some(at("2026-11-22T00:01:06Z")),
+        bytes: Some(1_300_000_000),
+        bytes_written: Some(300_000_000),
+        files: Some(1_234),
         tables: Some(3),
         structure_only: false,
-        operation: operation().id,
+        pinned: false,
+        pin: None,
+        proofs: vec![Proof {
+            level: ProofLevel::Files,
+            at: at("2026-11-22T00:02:00Z"),
+            took_ms: 14_200,
+            outcome: ProofOutcome::Passed,
+            files: 1_234,
+            bytes: 1_300_000_000,
+            missing_count: 0,
+            missing: Vec::new(),
+        }],
+        server: None,
+        operation: Some(operation().id),
+    }
+}
+
+/// A proof that found something missing.
+pub fn damaged() -> Proof {
+    let missing = |backup: &str, file: &str, size_found| MissingFile {
+        backup: backup.to_owned(),
+        file: file.to_owned(),
+        size_wanted: Some(4_096),
+        size_found,
+        problem: match size_found {
+            None => "it is not there".to_owned(),
+            Some(_) => "it has another size".to_owned(),
+        },
+    };
+    let part = "data/shop/orders/all_1_1_0/data.bin";
+    Proof {
+        level: ProofLevel::Files,
+        at: at("2026-11-22T00:02:00Z"),
+        took_ms: 14_200,
+        outcome: ProofOutcome::Damaged,
+        files: 1_234,
+        bytes: 1_300_000_000,
+        missing_count: 7,
+        missing: vec![
+            missing("2026-11-21", part, None),
+            missing("2026-11-22", part, Some(12)),
+        ],
+    }
+}
+
+/// What an attempt that died left behind.
+pub fn broken(name: &str) -> Backup {
+    Backup {
+        status: BackupStatus::Broken,
+        status_reason: Some("a lock is inside, and no manifest".to_owned()),
+        origin: BackupOrigin::Foreign,
+        schedule: None,
+        slot: None,
+        kind: BackupKind::Full,
+        base: None,
+        dependents: Vec::new(),
+        bytes: None,
+        tables: None,
+        proofs: Vec::new(),
+        operation: None,
+        ..backup(name)
     }
 }
 
@@ -138,6 +203,17 @@ pub fn details() -> BackupDetails {
     };
     BackupDetails {
         backup: backup("2026-11-22"),
+        needed_by: vec!["2026-11-23".to_owned()],
+        chain: vec![
+            "2026-11-22".to_owned(),
+            "2026-11-21".to_owned(),
+            "2026-11-20".to_owned(),
+        ],
+        chain_problem: None,
+        retention: Some(Verdict {
+            decision: Decision::Keep,
+            reasons: vec!["last 14: 1st".to_owned(), "base of 2026-11-23".to_owned()],
+        }),
         contents: Some(Contents {
             databases: vec!["shop".to_owned()],
             tables: vec![
@@ -150,8 +226,9 @@ pub fn details() -> BackupDetails {
                 reason: "its engine Kafka holds no data".to_owned(),
             }],
         }),
-        restore_statement:
+        restore_statement: Some(
             "RESTORE DATABASE `shop`, TABLE `web`.`visits` FROM Disk('s3_backup', '2026-11-22')"
                 .to_owned(),
+        ),
     }
 }

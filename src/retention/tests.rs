@@ -67,8 +67,9 @@ fn proof(at: Timestamp, passed: bool) -> Proof {
     let missing = Missing {
         backup: "x".into(),
         file: "data.bin".into(),
-        size_wanted: 1,
+        size_wanted: Some(1),
         size_found: None,
+        problem: "it is not there".to_owned(),
     };
     Proof {
         level: ProofLevel::Files,

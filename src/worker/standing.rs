@@ -101,6 +101,19 @@ impl Worker {
         self.0.live.standing()
     }
 
+    /// Whether we have a view of our own, good or not.
+    #[must_use]
+    pub fn has_view(&self) -> bool {
+        self.0.destination.is_some()
+    }
+
+    /// Puts this in the place of what is known, for tests of those who show it.
+    #[cfg(test)]
+    pub(crate) fn pretend_standing(&self, standing: Standing) {
+        let kept = self.0.live.standing.write();
+        *kept.unwrap_or_else(std::sync::PoisonError::into_inner) = std::sync::Arc::new(standing);
+    }
+
     /// Waits until the destination was read in, or for [`FIRST_LOOK_MAX`]: a schedule must know what
     /// was done already, and must not wait for ever for a bucket that does not answer.
     pub async fn first_look(&self, stop: &CancellationToken) {

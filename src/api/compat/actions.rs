@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::answer::{self, Refusal};
 use super::arguments::{Arguments, check_length, shown};
+use super::delete::Removal;
 use super::status::{Row, history, row};
-use super::{create, default_name, kill, not_served, restore, submit};
+use super::{create, default_name, delete, kill, not_served, restore, submit};
 use crate::api::ApiState;
 use crate::worker::Request;
 
@@ -38,6 +39,9 @@ enum Verb {
     Create(Request),
     Restore(Request),
     Kill(Option<String>),
+    Delete(Removal),
+    /// By the word that was used for it.
+    Clean(&'static str),
 }
 
 #[derive(Serialize)]
@@ -83,7 +87,7 @@ pub(in crate::api) async fn run(
     let deadline = Instant::now() + kill::WAIT;
     let mut lines = Vec::new();
     for Command { text, verb } in commands {
-        match perform(&state, verb, deadline).await {
+        match perform(&state, verb, &text, deadline).await {
             Ok(status) => lines.push(answer::line(&Done {
                 status,
                 operation: &text,
@@ -97,7 +101,12 @@ pub(in crate::api) async fn run(
     answer::lines(StatusCode::OK, lines)
 }
 
-async fn perform(state: &ApiState, verb: Verb, deadline: Instant) -> Result<&'static str, Refusal> {
+async fn perform(
+    state: &ApiState,
+    verb: Verb,
+    text: &str,
+    deadline: Instant,
+) -> Result<&'static str, Refusal> {
     match verb {
         Verb::Create(request) => submit(state, "create", request)
             .await
@@ -107,6 +116,14 @@ async fn perform(state: &ApiState, verb: Verb, deadline: Instant) -> Result<&'st
             .map(|_| "acknowledged"),
         Verb::Kill(command) => {
             let (_, end) = kill::end(state, command.as_deref(), deadline).await?;
+            Ok(end.as_str())
+        }
+        Verb::Delete(removal) => {
+            let (_, end) = removal.run(state, Some(text), deadline).await?;
+            Ok(end.as_str())
+        }
+        Verb::Clean(operation) => {
+            let end = delete::run_clean(state, operation, text.to_owned(), deadline).await?;
             Ok(end.as_str())
         }
     }
@@ -146,6 +163,10 @@ fn command(text: String, default_name: &str) -> Result<Command, Refusal> {
         "create" => Verb::Create(create_request(words, &text, default_name)?),
         "restore" => Verb::Restore(restore_request(words, &text)?),
         "kill" => Verb::Kill((!words.is_empty()).then(|| words.join(" "))),
+        "delete" => Verb::Delete(delete_request(words)?),
+        "clean" => Verb::Clean(alone("clean", words)?),
+        "clean_remote_broken" => Verb::Clean(alone("clean_remote_broken", words)?),
+        "clean_local_broken" => Verb::Clean(alone("clean_local_broken", words)?),
         other => return Err(not_run(other, &text)),
     };
     Ok(Command { text, verb })
@@ -173,6 +194,28 @@ fn restore_request(words: &[String], text: &str) -> Result<Request, Refusal> {
     })
 }
 
+fn delete_request(words: &[String]) -> Result<Removal, Refusal> {
+    let (arguments, rest) = Arguments::from_words("delete", words, delete::OPTIONS)?;
+    match rest.as_slice() {
+        [location, name] => delete::removal(location, name, arguments.has("force")),
+        _ => {
+            let text = "delete takes a location and the name of a backup: delete local NAME";
+            Err(Refusal::bad_request("delete", text))
+        }
+    }
+}
+
+/// A command that takes nothing.
+fn alone(verb: &'static str, words: &[String]) -> Result<&'static str, Refusal> {
+    match words.first() {
+        None => Ok(verb),
+        Some(word) => {
+            let text = format!("{verb} takes nothing; {:?} is too much", shown(word));
+            Err(Refusal::bad_request(verb, text))
+        }
+    }
+}
+
 fn only_name<'a>(operation: &'static str, rest: &'a [String]) -> Result<Option<&'a str>, Refusal> {
     match rest {
         [] => Ok(None),
@@ -191,12 +234,9 @@ fn only_name<'a>(operation: &'static str, rest: &'a [String]) -> Result<Option<&
 fn not_run(verb: &str, text: &str) -> Refusal {
     let text = shown(text);
     match verb {
-        "delete" | "clean_remote_broken" | "clean_local_broken" => {
-            Refusal::not_served(text, not_served::NO_DELETE)
-        }
         "list" => Refusal::not_served(text, not_served::NO_LIST),
-        "clean" | "watch" | "upload" | "download" | "create_remote" | "restore_remote"
-        | "rebase" | "rebalance" => {
+        "watch" | "upload" | "download" | "create_remote" | "restore_remote" | "rebase"
+        | "rebalance" => {
             let why = format!(
                 "{verb} is not served; POST to its route of the API says what to use instead"
             );

@@ -104,7 +104,8 @@ fn target(view: &View, command: Option<&str>, now: Timestamp) -> Option<Arc<Oper
     let seen = history(view, now).iter().find(is_meant).cloned();
     seen.or_else(|| {
         command?;
-        view.unfinished().find(is_meant).cloned()
+        let mut asked_for = view.unfinished().filter(|other| !other.is_own_work());
+        asked_for.find(is_meant).cloned()
     })
 }
 

@@ -1,17 +1,22 @@
 //! `GET /backup/list[/{where}]`: what can be restored.
 
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::Response;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::answer::Refusal;
 use super::{answer, time_text};
 use crate::api::ApiState;
-use crate::backup::Backup;
+use crate::backup::{Backup, Status};
 use crate::catalog::View;
+use crate::worker::Broken;
 
 /// A row of the list; the fields that only the old server's own formats had are left out as empty
 /// ones always were.
@@ -26,7 +31,7 @@ struct Row<'a> {
     metadata_size: u64,
     location: &'static str,
     required: &'a str,
-    desc: &'static str,
+    desc: Cow<'a, str>,
 }
 
 /// The list as it was sent last: it is asked for far more often than it changes.
@@ -36,25 +41,44 @@ pub struct KeptList(Arc<RwLock<Option<Kept>>>);
 #[derive(Debug)]
 struct Kept {
     of: Arc<View>,
+    broken: Vec<Broken>,
     body: Bytes,
 }
 
 /// Everything there is: our backups were `local` to that server, and nothing of ours is `remote`.
-pub(in crate::api) async fn list(State(state): State<ApiState>) -> Response {
-    answer::whole(state.kept_list.body(&state))
+pub(in crate::api) async fn list(State(state): State<ApiState>) -> Result<Response, Refusal> {
+    must_be_read_in(&state, "list")?;
+    Ok(answer::whole(state.kept_list.body(&state)))
+}
+
+/// Refuses what needs to know everything there is, until what lies in the destination was read in: a
+/// list without half of the backups would look like a loss.
+pub(super) fn must_be_read_in(state: &ApiState, operation: &'static str) -> Result<(), Refusal> {
+    if state.worker.is_read_in() {
+        return Ok(());
+    }
+    let text = "what lies in the destination has not been read in yet; ask again in a moment";
+    Err(Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        operation,
+        text,
+    ))
 }
 
 impl KeptList {
     fn body(&self, state: &ApiState) -> Bytes {
         let view = state.catalog.view();
+        let broken = state.worker.standing().broken;
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.of.has_backups_of(&view)) {
+        let is_same = |kept: &&Kept| kept.of.has_backups_of(&view) && kept.broken == broken;
+        if let Some(kept) = kept.as_ref().filter(is_same) {
             return kept.body.clone();
         }
         drop(kept);
-        let body = answer::body(rows(&view, &state.zone));
+        let body = answer::body(rows(&view, &broken, &state.zone));
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Kept {
             of: view,
+            broken,
             body: body.clone(),
         });
         body
@@ -65,25 +89,32 @@ impl KeptList {
 pub(in crate::api) async fn list_where(
     State(state): State<ApiState>,
     Path(location): Path<String>,
-) -> Response {
+) -> Result<Response, Refusal> {
     match location.as_str() {
-        "local" => answer::whole(state.kept_list.body(&state)),
-        _ => answer::rows::<Row<'_>>([]),
+        "local" => list(State(state)).await,
+        _ => Ok(answer::rows::<Row<'_>>([])),
     }
 }
 
-/// Rows, oldest first.
-fn rows<'a>(view: &'a View, zone: &TimeZone) -> Vec<Row<'a>> {
+/// Rows, oldest first; the remains of attempts that died among them.
+fn rows<'a>(view: &'a View, broken: &'a [Broken], zone: &TimeZone) -> Vec<Row<'a>> {
     let mut backups: Vec<&Backup> = view.backups().collect();
     backups.sort_by_key(|backup| (backup.created_at, backup.number));
-    backups
+    let backups = backups
         .into_iter()
-        .map(|backup| row(backup, zone))
-        .collect()
+        .map(|backup| (backup.created_at, row(backup, zone)));
+    let remains = broken.iter().map(|broken| {
+        let at = broken.newest.unwrap_or(Timestamp::UNIX_EPOCH);
+        (at, remains(broken, at, zone))
+    });
+    let mut rows: Vec<(Timestamp, Row<'a>)> = backups.chain(remains).collect();
+    rows.sort_by_key(|(at, _)| *at);
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// `data_size` was ClickHouse's `compressed_size`, the bytes written for this backup, and `size` that
-/// and the old server's own metadata files. We write none into a backup, so both are the same.
+/// and the old server's own metadata files. We write none into a backup, so both are the same. What
+/// others made has no size that we know of: 0, which is left out as an empty one always was.
 fn row<'a>(backup: &'a Backup, zone: &TimeZone) -> Row<'a> {
     Row {
         name: backup.name.as_str(),
@@ -93,7 +124,31 @@ fn row<'a>(backup: &'a Backup, zone: &TimeZone) -> Row<'a> {
         metadata_size: 0,
         location: "local",
         required: backup.base.as_ref().map_or("", |base| base.as_str()),
-        desc: "embedded",
+        desc: desc(backup),
+    }
+}
+
+/// The format, and as a tag what speaks against a backup. It never begins with `broken`: scripts take
+/// that word for remains that can be deleted.
+fn desc(backup: &Backup) -> Cow<'static, str> {
+    match backup.status() {
+        status @ (Status::Damaged | Status::Suspect) => format!("embedded, {status}").into(),
+        Status::Complete | Status::Unproven | Status::Broken | Status::Deleting | Status::Gone => {
+            "embedded".into()
+        }
+    }
+}
+
+fn remains<'a>(broken: &'a Broken, at: Timestamp, zone: &TimeZone) -> Row<'a> {
+    Row {
+        name: broken.name.as_str(),
+        created: time_text(at, zone),
+        size: 0,
+        data_size: 0,
+        metadata_size: 0,
+        location: "local",
+        required: "",
+        desc: format!("broken .backup not found: {}", broken.reason).into(),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use super::answer::Refusal;
 
-/// The same words on every route that would delete.
-pub(super) const NO_DELETE: &str = "this version does not delete backups; remove the backup's folder in the destination by hand, its .backup file first; a backup removed by hand stays listed here, and its name stays taken";
 /// Where commands of the old command line that only read are found.
 pub(super) const NO_LIST: &str = "lists are at GET /backup/list";
 
@@ -68,23 +66,4 @@ pub(in crate::api) async fn rebalance() -> Refusal {
         "rebalance",
         "ClickHouse's own RESTORE places the parts; there is nothing to rebalance",
     )
-}
-
-pub(in crate::api) async fn delete() -> Refusal {
-    Refusal::not_served("delete", NO_DELETE)
-}
-
-pub(in crate::api) async fn clean() -> Refusal {
-    Refusal::not_served(
-        "clean",
-        "there is no shadow folder to clean: ClickHouse's own BACKUP leaves none",
-    )
-}
-
-pub(in crate::api) async fn clean_remote_broken() -> Refusal {
-    Refusal::not_served("clean_remote_broken", NO_DELETE)
-}
-
-pub(in crate::api) async fn clean_local_broken() -> Refusal {
-    Refusal::not_served("clean_local_broken", NO_DELETE)
 }

@@ -53,11 +53,15 @@ pub(in crate::api) async fn status(
 
 /// Operations that clients see at `now`, in the order in which they began.
 ///
-/// Hidden are scheduled ones that have not begun or never will, and those that began after a client
-/// had asked for something that is not over, or ended less than [`COMPAT_QUIET_SECS`] ago.
+/// Hidden are the daemon's own work and proofs, scheduled ones that have not begun or never will, and
+/// those that began after a client had asked for something that is not over, or ended less than
+/// [`COMPAT_QUIET_SECS`] ago.
 pub(super) fn history(view: &View, now: Timestamp) -> Vec<Arc<Operation>> {
-    let newest_seen = view
-        .operations()
+    let asked_for = || {
+        view.operations()
+            .filter(|operation| !operation.is_own_work())
+    };
+    let newest_seen = asked_for()
         .filter(|operation| operation.is_clients() && is_fresh(operation, now))
         .map(|operation| order(operation))
         .min();
@@ -65,7 +69,7 @@ pub(super) fn history(view: &View, now: Timestamp) -> Vec<Arc<Operation>> {
         operation.is_clients()
             || (has_begun(operation) && newest_seen.is_none_or(|limit| order(operation) < limit))
     };
-    let mut shown: Vec<Arc<Operation>> = view.operations().filter(is_visible).cloned().collect();
+    let mut shown: Vec<Arc<Operation>> = asked_for().filter(is_visible).cloned().collect();
     shown.sort_by_key(|operation| order(operation));
     shown
 }

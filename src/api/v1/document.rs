@@ -11,7 +11,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{Components, ContentBuilder, OpenApi as Document, Ref, RefOr};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{backups, error, operation, operations, schedules, status, text};
+use super::{backups, error, operation, operations, retentions, schedules, status, text};
 
 /// The document as JSON.
 #[must_use]
@@ -48,17 +48,26 @@ pub(in crate::api) async fn openapi() -> axum::response::Response {
         operations::cancel,
         backups::list,
         backups::show,
+        backups::remove,
+        backups::pin,
+        backups::unpin,
+        backups::verify,
         schedules::list,
         schedules::show,
         schedules::run,
         schedules::pause,
         schedules::resume,
+        retentions::plan,
+        retentions::adopt,
         openapi,
     ),
     components(schemas(
         error::ErrorBody,
         operation::BackupRequest,
         operation::RestoreRequest,
+        operation::VerifyRequest,
+        operation::DeleteRequest,
+        operation::CleanRequest,
         text::BackupName,
         text::DatabasePattern,
         text::ScheduleName,
@@ -67,9 +76,10 @@ pub(in crate::api) async fn openapi() -> axum::response::Response {
     )),
     tags(
         (name = "status", description = "Everything at a glance."),
-        (name = "operations", description = "Anything that takes time: backups and restores, asked for by schedules or clients."),
+        (name = "operations", description = "Anything that takes time: backups, restores, proofs and removals, asked for by schedules, clients or the daemon itself."),
         (name = "backups", description = "What exists."),
         (name = "schedules", description = "When things are due."),
+        (name = "retention", description = "What may go, and why."),
     ),
     modifiers(&Credentials, &TaggedRequests)
 )]
@@ -116,7 +126,14 @@ impl Modify for TaggedRequests {
         };
         let mut one_of = OneOfBuilder::new();
         let mut discriminator = Discriminator::new("kind");
-        for (name, kind) in [("BackupRequest", "backup"), ("RestoreRequest", "restore")] {
+        let requests = [
+            ("BackupRequest", "backup"),
+            ("RestoreRequest", "restore"),
+            ("VerifyRequest", "verify"),
+            ("DeleteRequest", "delete"),
+            ("CleanRequest", "clean"),
+        ];
+        for (name, kind) in requests {
             if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(name) {
                 add_kind(object, kind);
             }

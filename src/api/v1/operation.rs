@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::backup::ProofLevel;
 use super::text::{self, BackupName, DatabasePattern, ScheduleName, TablePattern};
 use crate::operation as domain;
 use crate::operation::Trigger as DomainTrigger;
@@ -29,9 +30,10 @@ pub struct Operation {
     pub slot: Option<Timestamp>,
     /// Which run of that slot this is, from 1; later ones were asked for by hand.
     pub run: Option<u32>,
-    /// The backup it makes or restores, by the name asked for.
-    #[schema(value_type = BackupName)]
-    pub backup: String,
+    /// The backup it is about, by the name asked for; `null` where it is about several, or none: then
+    /// see `items`.
+    #[schema(value_type = Option<BackupName>)]
+    pub backup: Option<String>,
     /// When it was asked for.
     pub submitted_at: Timestamp,
     /// When its first attempt began.
@@ -54,6 +56,40 @@ pub struct Operation {
     pub skipped: Option<String>,
     /// What else its caller should know.
     pub notes: Vec<String>,
+    /// The backups that a proof or a removal works on, in that order, and how far each is.
+    pub items: Vec<Item>,
+}
+
+/// One backup of a proof or a removal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Item {
+    /// The backup, or the folder of a broken one.
+    #[schema(value_type = BackupName)]
+    pub backup: String,
+    /// How far it is.
+    pub state: ItemState,
+    /// Why it is worked on.
+    pub reasons: Vec<String>,
+    /// Objects that were removed, or files that were looked for; `null` until it is done.
+    pub objects: Option<u64>,
+    /// Their bytes.
+    pub bytes: Option<u64>,
+    /// Why it was left as it is, where it was.
+    pub note: Option<String>,
+}
+
+/// How far one backup of a proof or a removal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemState {
+    /// Nothing was done.
+    Waiting,
+    /// It was begun.
+    Begun,
+    /// It is done.
+    Done,
+    /// It was left as it is.
+    Left,
 }
 
 /// What an operation does.
@@ -186,7 +222,7 @@ pub struct OperationResult {
     pub files: u64,
     /// Bytes in the backup, its base's included.
     pub bytes: u64,
-    /// Bytes written for it; 0 for a restore.
+    /// Bytes written for it; 0 for everything but a backup.
     pub bytes_written: u64,
 }
 
@@ -194,7 +230,7 @@ pub struct OperationResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// One of `unreachable`, `busy`, `exists`, `not_found`, `non_empty_target`, `denied`,
-    /// `out_of_memory`, `lost`, `timed_out`, `cancelled`, `unknown`.
+    /// `out_of_memory`, `lost`, `timed_out`, `cancelled`, `damaged`, `destination`, `held`, `unknown`.
     pub kind: String,
     /// What was being done and what was said to it.
     pub message: String,
@@ -210,7 +246,42 @@ pub enum OperationRequest {
     Backup(BackupRequest),
     /// Restore one.
     Restore(RestoreRequest),
+    /// Prove one.
+    Verify(VerifyRequest),
+    /// Remove one.
+    Delete(DeleteRequest),
+    /// Remove what attempts that died have left behind.
+    Clean(CleanRequest),
 }
+
+/// A backup to be proved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// The backup.
+    #[schema(value_type = BackupName)]
+    pub backup: String,
+    /// How deep.
+    #[serde(default)]
+    pub level: ProofLevel,
+}
+
+/// A backup to be removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRequest {
+    /// The backup, or the remains of a broken one.
+    #[schema(value_type = BackupName)]
+    pub backup: String,
+    /// Also what is built on it, directly and through others.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// The remains of all attempts that died, to be removed: the backups of status `broken`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CleanRequest {}
 
 /// A backup to be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -377,7 +448,7 @@ impl Operation {
             schedule,
             slot,
             run,
-            backup: operation.subject(),
+            backup: operation.backup_name().map(ToString::to_string),
             submitted_at: operation.submitted_at,
             started_at: operation.started_at,
             finished_at: operation.finished_at,
@@ -389,6 +460,29 @@ impl Operation {
             failure: operation.failure.as_ref().map(Failure::from),
             skipped: operation.skipped.map(|reason| reason.to_string()),
             notes: operation.notes.clone(),
+            items: operation.items.iter().map(Item::from).collect(),
+        }
+    }
+}
+
+impl From<&domain::Item> for Item {
+    fn from(item: &domain::Item) -> Self {
+        let (state, done, note) = match &item.state {
+            domain::ItemState::Waiting => (ItemState::Waiting, None, None),
+            domain::ItemState::Begun => (ItemState::Begun, None, None),
+            domain::ItemState::Done { objects, bytes } => {
+                (ItemState::Done, Some((*objects, *bytes)), None)
+            }
+            domain::ItemState::Left { reason } => (ItemState::Left, None, Some(reason.clone())),
+        };
+        let (objects, bytes) = done.unzip();
+        Self {
+            backup: item.backup.to_string(),
+            state,
+            reasons: item.reasons.clone(),
+            objects,
+            bytes,
+            note,
         }
     }
 }

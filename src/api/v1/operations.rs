@@ -14,10 +14,11 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
+use super::backups::not_removed;
 use super::document::{Authenticated, Busy, Conflict, NotFound};
 use super::error::{ErrorKind, Problem};
 use super::input::{
-    Arguments, Body, Named, backup_filter, bad, operation_id, schedule_filter, shown,
+    Arguments, Body, Named, backup_filter, backup_name, bad, operation_id, schedule_filter, shown,
 };
 use super::operation::{
     Failure, Operation, OperationKind, OperationRequest, OperationState, RestoreAction,
@@ -54,7 +55,7 @@ pub(in crate::api) struct Wanted {
     /// Only those of this schedule.
     #[param(value_type = Option<ScheduleName>)]
     schedule: Option<String>,
-    /// Only those that make or restore the backup of this name.
+    /// Only those about the backup of this name, also as one of several.
     #[param(value_type = Option<BackupName>)]
     backup: Option<String>,
 }
@@ -106,7 +107,7 @@ pub(in crate::api) async fn list(
     Ok(Json(Page { items, next }))
 }
 
-/// Asks for a backup or a restore.
+/// Asks for a backup, a restore, a proof or a removal.
 ///
 /// It is answered as soon as it is written down; `Location` says where to watch it.
 /// A restore with `"check": true` changes nothing and answers what it would do.
@@ -115,13 +116,16 @@ pub(in crate::api) async fn list(
         ("backup" = (summary = "One database", value = json!({"kind": "backup", "backup": "before-the-migration", "databases": ["shop"]}))),
         ("increment" = (summary = "What changed since another backup", value = json!({"kind": "backup", "backup": "2026-11-23", "base": "2026-11-22"}))),
         ("restore" = (summary = "One table, beside the one that is there", value = json!({"kind": "restore", "backup": "2026-11-22", "tables": ["shop.orders"], "database_mapping": {"shop": "shop_old"}}))),
+        ("verify" = (summary = "Prove that every file of a backup is there", value = json!({"kind": "verify", "backup": "2026-11-22"}))),
+        ("delete" = (summary = "Remove a backup and what is built on it", value = json!({"kind": "delete", "backup": "before-the-migration", "force": true}))),
+        ("clean" = (summary = "Remove what attempts that died have left behind", value = json!({"kind": "clean"}))),
         ("check" = (summary = "Only say what a restore would do", value = json!({"kind": "restore", "backup": "2026-11-22", "check": true}))),
     )),
     responses(
         (status = 200, description = "What a restore would do; nothing was asked for.", body = RestoreCheck),
         (status = 202, description = "Accepted; or a backup of this name is being made already, and this is its operation.",
             body = Operation, headers(("Location" = String, description = "Where to watch it."))),
-        Conflict, Busy, Authenticated))]
+        NotFound, Conflict, Busy, Authenticated))]
 pub(in crate::api) async fn submit(
     State(state): State<ApiState>,
     Body(wanted): Body<OperationRequest>,
@@ -134,6 +138,22 @@ pub(in crate::api) async fn submit(
             return Ok(Json(check(&state, &wanted).await?).into_response());
         }
         OperationRequest::Restore(wanted) => request::restore(&wanted)?,
+        OperationRequest::Verify(wanted) => {
+            let name = backup_name(&wanted.backup)?;
+            let proving = state.proving(&name, wanted.level.into()).await?;
+            return Ok(accepted(&state, &proving));
+        }
+        OperationRequest::Delete(wanted) => {
+            let name = backup_name(&wanted.backup)?;
+            let removing = state.removed(&name, wanted.force).await?;
+            return Ok(accepted(&state, &removing));
+        }
+        OperationRequest::Clean(_) => {
+            state.must_be_read_in()?;
+            let cleaning = state.worker.clean("clean_local_broken".to_owned()).await;
+            let cleaning = cleaning.map_err(|error| not_removed(&error))?;
+            return Ok(accepted(&state, &cleaning));
+        }
     };
     match state.worker.submit(request).await {
         Ok(Submitted::Accepted(operation) | Submitted::Active(operation)) => {
@@ -270,9 +290,11 @@ impl Wanted {
                 .is_none_or(|wanted| wanted == operation.state.into())
             && (self.schedule.is_none() || self.schedule.as_deref() == schedule)
             && self.backup.as_deref().is_none_or(|wanted| {
+                let mut items = operation.items.iter();
                 operation
                     .backup_name()
                     .is_some_and(|name| name.as_str() == wanted)
+                    || items.any(|item| item.backup.as_str() == wanted)
             })
     }
 }

@@ -1,5 +1,7 @@
 //! Everything at a glance.
 
+mod stored;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use crate::backup as domain;
 use crate::catalog::View;
 use crate::operation::{self, FailureKind};
 use crate::schedule::SkipReason;
-use crate::worker::Contact;
+use crate::worker::{Contact, Standing, ViewState};
 
 /// What there is, what runs, what comes, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -30,8 +32,8 @@ pub struct Status {
     pub now: Timestamp,
     /// The ClickHouse server.
     pub clickhouse: ClickHouse,
-    /// Where backups go, as in the statement: `Disk('s3_backup')`.
-    pub destination: String,
+    /// Where backups go, and what is known of that place.
+    pub destination: DestinationStatus,
     /// The schedules in short.
     pub schedules: Vec<ScheduleSummary>,
     /// Operations at work.
@@ -48,6 +50,8 @@ pub struct Status {
 
 /// Operations that wait, and problems, of one answer: with a thousand schedules there may be as many.
 const SHOWN_MAX: usize = 100;
+/// Names of folders of others in one answer.
+const OTHERS_SHOWN: usize = 20;
 
 /// The ClickHouse server, asked just now (an answer is kept for two seconds).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -68,6 +72,43 @@ pub struct ClickHouse {
     pub started_at: Option<Timestamp>,
     /// What it said, or why it said nothing.
     pub error: Option<String>,
+}
+
+/// Where backups go, and what our own view of that place shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DestinationStatus {
+    /// The place, as in the statement: `Disk('s3_backup')`.
+    pub place: String,
+    /// Whether our own view of it can be trusted; only a bound one removes anything.
+    pub view: ViewStatus,
+    /// Where the view looks.
+    pub url: Option<String>,
+    /// When it was last listed.
+    pub listed_at: Option<Timestamp>,
+    /// Why the last listing failed, while it does.
+    pub failure: Option<String>,
+    /// Backups that are known there.
+    pub backups: u64,
+    /// Remains of attempts that died.
+    pub broken: u64,
+    /// Folders that are neither: somebody else's, which nobody here touches.
+    pub others: u64,
+    /// The first 20 of these.
+    pub other_names: Vec<String>,
+}
+
+/// Whether our own view of the destination can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewStatus {
+    /// There is no `destination.url`.
+    None,
+    /// The disk keeps the names of its objects on the server's own disk: the bucket holds random keys.
+    NamesOnServer,
+    /// It may be the wrong place: no manifest that this server wrote was read through it yet.
+    Unbound,
+    /// It is the place where this server writes.
+    Bound,
 }
 
 /// A schedule in short.
@@ -104,7 +145,8 @@ pub struct BackupSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusProblem {
     /// A word for programs: `catalog_failing`, `clickhouse_unreachable`, `clickhouse_refuses`, `schedule_failed`, `schedule_paused`,
-    /// `restore_left_tables_dropped`, `configuration_refused`, `configuration_warning`, `no_schedules`.
+    /// `restore_left_tables_dropped`, `destination_failing`, `names_on_server`, `not_read_in`, `retention_stopped`, `retention_failed`,
+    /// `newest_damaged`, `broken_backups`, `configuration_refused`, `configuration_warning`, `no_schedules`.
     pub kind: String,
     /// What is wrong.
     pub message: String,
@@ -143,6 +185,8 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
         });
     }
     problems.extend(emptied(&view));
+    let standing = state.worker.standing();
+    problems.extend(stored::problems(&state, &view, &standing));
     problems.extend(state.configuration_problems());
     problems.truncate(SHOWN_MAX);
     let (running, waiting): (Vec<_>, Vec<_>) = view
@@ -156,7 +200,7 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now,
         clickhouse: ClickHouse::of(state.worker.clickhouse_url(), contact),
-        destination: state.worker.destination(),
+        destination: DestinationStatus::of(&state, &view, standing),
         schedules: summaries,
         running: shown(&running),
         waiting_count: waiting.len() as u64,
@@ -327,6 +371,29 @@ impl ClickHouse {
             uuid: server.as_ref().map(|server| server.uuid),
             started_at: server.map(|server| server.started_at),
             error,
+        }
+    }
+}
+
+impl DestinationStatus {
+    fn of(state: &ApiState, view: &View, standing: Standing) -> Self {
+        Self {
+            place: state.worker.destination(),
+            view: match standing.view {
+                // Before the first listing nothing is known of it.
+                ViewState::None if state.worker.has_view() => ViewStatus::Unbound,
+                ViewState::None => ViewStatus::None,
+                ViewState::NamesOnServer => ViewStatus::NamesOnServer,
+                ViewState::Unbound => ViewStatus::Unbound,
+                ViewState::Bound => ViewStatus::Bound,
+            },
+            url: standing.url,
+            listed_at: standing.listed_at,
+            failure: standing.failure,
+            backups: view.backups().count() as u64,
+            broken: standing.broken.len() as u64,
+            others: standing.others.len() as u64,
+            other_names: standing.others.into_iter().take(OTHERS_SHOWN).collect(),
         }
     }
 }

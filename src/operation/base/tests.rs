@@ -41,8 +41,9 @@ fn damaged(at: Timestamp) -> Proof {
     let first = Missing {
         backup: "x".into(),
         file: "data.bin".into(),
-        size_wanted: 1,
+        size_wanted: Some(1),
         size_found: None,
+        problem: "it is not there".to_owned(),
     };
     Proof {
         outcome: ProofOutcome::Damaged {

@@ -18,7 +18,7 @@ fn one(text: &str) -> Result<Work, (u16, String)> {
             assert_eq!(request.command, text);
             Ok(request.work)
         }
-        Verb::Kill(_) => panic!("a kill"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -46,6 +46,29 @@ fn a_command_line_becomes_work() {
 }
 
 #[rstest]
+#[case("delete local daily", "local", false)]
+#[case("delete --force remote daily", "remote", true)]
+#[case("delete remote daily --force=false", "remote", false)]
+fn a_removal_is_read(#[case] text: &str, #[case] location: &str, #[case] force: bool) {
+    let line = serde_json::json!({ "command": text }).to_string();
+    let Verb::Delete(removal) = parsed(&line).unwrap().remove(0).verb else {
+        panic!("no removal")
+    };
+    assert_eq!(removal, delete::removal(location, "daily", force).unwrap());
+}
+
+#[tokio::test]
+async fn a_removal_that_is_refused_ends_the_request_under_its_status() {
+    let api = Fixture::new();
+    let body = "{\"command\":\"create a\"}\n{\"command\":\"delete local none\"}\n{\"command\":\"clean\"}\n";
+    let answer = api.post("/backup/actions", body).await;
+    let rows: Vec<&str> = answer.body.lines().collect();
+    assert_eq!(rows.len(), 2, "{}", answer.body);
+    assert!(rows[1].starts_with("{\"status\":\"error\",\"operation\":\"delete\""));
+    assert!(matches!(answer.status, 404 | 409), "{}", answer.status);
+}
+
+#[rstest]
 #[case("", 400, "empty command")]
 #[case("   ", 400, "empty command")]
 #[case("create 'daily", 400, "quotation mark")]
@@ -55,7 +78,12 @@ fn a_command_line_becomes_work() {
 #[case("restore", 400, "which backup")]
 #[case("restore --partitions=1 x", 400, "partitions")]
 #[case("frobnicate", 400, "unknown command")]
-#[case("delete local daily", 501, "does not delete")]
+#[case("delete local", 400, "delete local NAME")]
+#[case("delete daily", 400, "delete local NAME")]
+#[case("delete s3 daily", 400, "'local' or 'remote'")]
+#[case("delete local ../x", 400, "../x")]
+#[case("delete local --yes daily", 400, "unknown argument")]
+#[case("clean all", 400, "too much")]
 #[case("list", 501, "GET /backup/list")]
 #[case("watch", 501, "not served")]
 fn a_command_that_is_not_run_says_why(
@@ -89,7 +117,7 @@ fn there_are_limits() {
 
 proptest::proptest! {
     #[test]
-    fn no_command_panics(text in "\\PC{0,60}", verb in "create|restore|kill|") {
+    fn no_command_panics(text in "\\PC{0,60}", verb in "create|restore|kill|delete|clean|") {
         let line = serde_json::json!({ "command": format!("{verb} {text}") }).to_string();
         let _ = parsed(&line).is_ok();
         let _ = parsed(&text).is_ok();
