@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::daemon::TestDaemon;
 use crate::support::engine;
-use crate::support::nights::{Nights, names, settled};
+use crate::support::nights::{Content, Nights, names, settled};
 
 /// Weekly full backups with increments between them.
 const INCREMENTAL: &str = "[schedules.daily]\ncron = \"0 2 * * *\"\ndatabases = [\"shop\"]\n\
@@ -33,7 +33,7 @@ async fn trade(nights: &Nights, night: usize) {
 }
 
 /// Nights one after the other, each with the exact look at the destination after it.
-async fn pass(nights: &Nights, dates: &[Date]) -> BTreeMap<String, String> {
+async fn pass(nights: &Nights, dates: &[Date]) -> BTreeMap<String, Content> {
     let mut contents = BTreeMap::new();
     for (night, date) in dates.iter().enumerate() {
         trade(nights, night + 1).await;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clickhouse_backupd::clock::Clock;
 use clickhouse_backupd::daemon::Options;
+use clickhouse_backupd::schedule::ScheduleName;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -23,6 +24,9 @@ pub struct Nights {
     pub destination: PathBuf,
     pub s3: Option<S3>,
 }
+
+/// Tables and what they hold, as [`Engine::content`] tells it.
+pub type Content = Vec<(String, String)>;
 
 /// The slot of a date at 02:00 UTC.
 pub fn slot(date: Date) -> Timestamp {
@@ -85,6 +89,19 @@ impl Nights {
 
     /// One night: the slot, its proof, and retention. The daemon is left running.
     pub async fn night(&self, date: Date) -> TestDaemon {
+        if !self.home.state().exists() {
+            // A schedule has missed nothing before it was first seen.
+            let daemon = self
+                .daemon_at(slot(date) - SignedDuration::from_hours(12))
+                .await;
+            let daily = ScheduleName::try_from("daily".to_owned()).unwrap();
+            eventually("the schedule was seen", || async {
+                let view = daemon.worker.commits().borrow().clone();
+                view.last_slot(&daily).map(drop)
+            })
+            .await;
+            daemon.stop().await;
+        }
         let daemon = self
             .daemon_at(slot(date) - SignedDuration::from_millis(100))
             .await;
@@ -134,7 +151,7 @@ impl Nights {
         &self,
         daemon: &TestDaemon,
         database: &str,
-        contents: &BTreeMap<String, String>,
+        contents: &BTreeMap<String, Content>,
     ) {
         for name in names(daemon).await {
             let copy = format!("{database}_copy");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
@@ -89,10 +89,10 @@ impl S3 {
                     let (service, act) = (service.clone(), state.act(&request));
                     async move {
                         match act {
-                            Act::Pass => service.call(request).await,
+                            Act::Pass => hyper::service::Service::call(&service, request).await,
                             Act::Refuse(status) => Ok(refusal(status)),
                             Act::PassUnanswered => {
-                                let _ = service.call(request).await;
+                                let _ = hyper::service::Service::call(&service, request).await;
                                 std::future::pending().await
                             }
                             Act::Hang => std::future::pending().await,
