@@ -3,8 +3,10 @@
 //! A value that was refused is replaced by an empty one so that the walk goes on: with any error the
 //! whole is thrown away.
 
+mod action;
 mod api;
 mod destination;
+mod increments;
 mod retention;
 mod schedules;
 mod sections;
