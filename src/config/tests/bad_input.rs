@@ -430,7 +430,7 @@ fn without_a_file_the_environment_is_enough_and_what_is_missing_is_told() {
 #[case(
     "BACKUPD_SCHEDULES__DAILY__FULL_EVERY",
     "7d",
-    "BACKUPD_SCHEDULES__DAILY__FULL_EVERY: not supported in this version"
+    "BACKUPD_SCHEDULES__DAILY__FULL_EVERY: schedules.daily.full_every: kind is \"full\", and full_every is only for kind = \"incremental\""
 )]
 #[case(
     "BACKUPD_SCHEDULES__DAILY__CRON",
