@@ -73,7 +73,6 @@ fn variable(name: &str, value: &str) -> (Layer, Vec<ConfigError>) {
     }
     match keys::find(&path) {
         Found::Unknown => (layer, error("unknown variable", &nearest::variable(name))),
-        Found::Unsupported(remedy) => (layer, error("not supported in this version", remedy)),
         Found::Key(key) => match value_of_text(key.kind, value) {
             Ok(value) => {
                 layer.set(&path, value);

@@ -25,6 +25,8 @@ pub enum Kind {
     Count,
     /// A list of strings.
     List,
+    /// A string, or a list of strings.
+    OneOrMore,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -51,8 +53,6 @@ pub enum Found {
     Key(&'static Key),
     /// A table that holds keys.
     Section,
-    /// Something this version does not do, and what to do instead.
-    Unsupported(&'static str),
     /// Nothing.
     Unknown,
 }
@@ -87,16 +87,6 @@ pub const ALTERNATIVES: [(&str, &str); 8] = [
     ("api.token", "api.token_file"),
     ("api.read_only.password", "api.read_only.password_file"),
     ("api.read_only.token", "api.read_only.token_file"),
-];
-
-const LATER: &str = "this version makes full backups only: increments by schedule come with a later version; leave the key out";
-const UNSUPPORTED: [(&str, &str); 3] = [
-    ("schedules.*.full_every", LATER),
-    ("schedules.*.full_on", LATER),
-    (
-        "schedules.*.action",
-        "a schedule of this version always makes a backup; leave the key out",
-    ),
 ];
 
 static ALL: LazyLock<Vec<Key>> = LazyLock::new(|| {
@@ -164,10 +154,7 @@ pub fn find<S: AsRef<str>>(path: &[S]) -> Found {
             None => {}
         }
     }
-    let unsupported = UNSUPPORTED
-        .iter()
-        .find(|(pattern, _)| starts(pattern) == Some(true));
-    unsupported.map_or(Found::Unknown, |(_, remedy)| Found::Unsupported(remedy))
+    Found::Unknown
 }
 
 impl Key {

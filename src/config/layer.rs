@@ -73,6 +73,11 @@ impl Layer {
         self.broken.contains(path) || get(&self.values, path).is_some()
     }
 
+    /// Adds the path of every value to `into`.
+    pub fn paths(&self, into: &mut BTreeSet<String>) {
+        paths(&self.values, "", into);
+    }
+
     /// Forgets a key.
     fn forget(&mut self, path: &str) {
         let segments: Vec<&str> = path.split('.').collect();
@@ -137,6 +142,18 @@ fn set(table: &mut Dict, path: &[String], value: Value) {
                 .or_insert_with(|| Value::from(Dict::new()));
             if let Value::Dict(_, inner) = entry {
                 set(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn paths(table: &Dict, above: &str, into: &mut BTreeSet<String>) {
+    for (name, value) in table {
+        let path = format!("{above}{name}");
+        match value {
+            Value::Dict(_, inner) => paths(inner, &format!("{path}."), into),
+            _ => {
+                into.insert(path);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Variables, and what to write instead.
-const NOT_TAKEN: [(&[&str], &str); 10] = [
+const NOT_TAKEN: [(&[&str], &str); 11] = [
     (
         &["CLICKHOUSE_BACKUP_CONFIG"],
         "that YAML file is not read; docs/migration.md says what to write for its keys",
@@ -21,7 +21,11 @@ const NOT_TAKEN: [(&[&str], &str); 10] = [
             "S3_ACCESS_KEY",
             "S3_SECRET_KEY",
         ],
-        "backups go where the disk or collection of ClickHouse says; destination.url and destination.s3.*, our own view of it, have no effect yet in this version",
+        "backups go where the disk or collection of ClickHouse says; for our own view of the same place write destination.url = \"s3://bucket/path\", destination.s3.endpoint, region, access_key_id_file and secret_access_key_file",
+    ),
+    (
+        &["S3_DISABLE_CERT_VERIFICATION"],
+        "name the certificate of the S3 server's CA in destination.s3.ca_file",
     ),
     (
         &["BACKUPS_TO_KEEP_REMOTE"],
@@ -35,7 +39,7 @@ const NOT_TAKEN: [(&[&str], &str); 10] = [
             "WATCH_BACKUP_NAME_TEMPLATE",
             "WATCH_IS_MAIN_PROCESS",
         ],
-        "write [schedules.<name>]",
+        "write [schedules.<name>]; increments with kind = \"incremental\" and full_every",
     ),
     (
         &[

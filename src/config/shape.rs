@@ -76,9 +76,6 @@ impl Walk<'_> {
                 };
                 refuse(self, "unknown key".into(), remedy);
             }
-            Found::Unsupported(remedy) => {
-                refuse(self, "not supported in this version".into(), remedy.into());
-            }
             Found::Section => match item.as_table_like() {
                 Some(inner) => {
                     self.layer.sections.insert(id);
@@ -114,6 +111,9 @@ pub fn value_of_text(kind: Kind, text: &str) -> Result<Value, String> {
     ) {
         return Ok(Value::from(text));
     }
+    if kind == Kind::OneOrMore && !text.trim_start().starts_with('[') {
+        return Ok(Value::from(vec![text]));
+    }
     let parsed = text
         .trim()
         .parse::<toml_edit::Value>()
@@ -122,7 +122,7 @@ pub fn value_of_text(kind: Kind, text: &str) -> Result<Value, String> {
     parsed
         .and_then(|item| value_of(kind, &item))
         .ok_or_else(|| match kind {
-            Kind::List => format!("expected {}", expected(kind)),
+            Kind::List | Kind::OneOrMore => format!("expected {}", expected(kind)),
             _ => format!("expected {}, found {}", expected(kind), quote(text)),
         })
 }
@@ -135,7 +135,8 @@ pub fn value_of(kind: Kind, item: &Item) -> Option<Value> {
         }
         Kind::Flag => item.as_bool().map(Value::from),
         Kind::Count => item.as_integer().map(Value::from),
-        Kind::List => {
+        Kind::OneOrMore if item.is_str() => item.as_str().map(|text| Value::from(vec![text])),
+        Kind::List | Kind::OneOrMore => {
             let texts = item
                 .as_array()?
                 .iter()
@@ -171,6 +172,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Flag => "true or false",
         Kind::Count => "a whole number",
         Kind::List => "a list of strings, such as [\"shop\", \"stock\"]",
+        Kind::OneOrMore => "a string in quotes, or a list of them",
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod bad_input;
 mod files;
+mod schedules;
 mod secrets;
 mod sources;
 
@@ -15,6 +16,9 @@ use super::{Config, ConfigErrors, Loaded, Source, load};
 
 /// The smallest file that is complete.
 const SMALL: &str = "[destination]\ndisk = \"s3_backup\"\n[schedules.daily]\ncron = \"0 2 * * *\"\n[retention]\nkeep_last = 14\n";
+
+/// What is said of the small file, and of every policy without a view.
+const ONLY_PLANS: &str = "retention only plans, and nothing is removed: there is no destination.url, and only what our own view of the destination shows is removed; write destination.url = \"s3://bucket/prefix\" or \"file:///path\"";
 
 /// A file with this text and an environment; the folder lives as long as the value.
 struct Given {

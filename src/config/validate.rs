@@ -3,8 +3,10 @@
 //! A value that was refused is replaced by an empty one so that the walk goes on: with any error the
 //! whole is thrown away.
 
+mod action;
 mod api;
 mod destination;
+mod increments;
 mod retention;
 mod schedules;
 mod sections;
@@ -24,6 +26,7 @@ use super::keys::{self, Found, Kind};
 use super::nearest;
 use super::values::Values;
 use crate::backup::TablePattern;
+use crate::retention::Rules;
 use crate::secret::SecretSource;
 
 /// Longest text of a key, in bytes.
@@ -43,7 +46,6 @@ pub fn config(
         errors: Vec::new(),
         warnings: Vec::new(),
     };
-    let schedules = check.schedules(now);
     let mut config = Config {
         clickhouse: check.clickhouse(),
         worker: check.worker(),
@@ -51,11 +53,12 @@ pub fn config(
         catalog: check.catalog(),
         api: check.api(),
         log: check.log(),
-        retention: check.retention(&schedules),
-        schedules,
+        schedules: check.schedules(now),
+        retention: Rules::default(),
         skip_tables,
         warnings: Vec::new(),
     };
+    config.retention = check.retention(&config.schedules);
     config.warnings = check.warnings;
     if check.errors.is_empty() {
         Ok(config)

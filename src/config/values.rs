@@ -26,6 +26,7 @@ pub struct Values {
     lines: BTreeMap<String, usize>,
     sections: BTreeMap<String, String>,
     broken: BTreeSet<String>,
+    written: BTreeSet<String>,
 }
 
 impl Values {
@@ -41,10 +42,14 @@ impl Values {
             lines: BTreeMap::new(),
             sections: BTreeMap::new(),
             broken: BTreeSet::new(),
+            written: BTreeSet::new(),
         };
         for mut layer in layers {
             values.lines.append(&mut layer.lines);
             values.broken.append(&mut layer.broken);
+            if layer.rank > Rank::Replaced {
+                layer.paths(&mut values.written);
+            }
             for section in &layer.sections {
                 values
                     .sections
@@ -65,6 +70,12 @@ impl Values {
     /// Whether somebody wrote this table, or a key in it.
     pub fn has_section(&self, path: &str) -> bool {
         self.sections.contains_key(path)
+    }
+
+    /// Whether somebody wrote this key for us: neither a built-in value nor a variable of the server
+    /// we replace counts.
+    pub fn is_written(&self, path: &str) -> bool {
+        self.written.contains(path) || self.broken.contains(path)
     }
 
     /// Whether a value was given and refused: it is not missing, and was told already.

@@ -102,6 +102,22 @@ pub struct S3 {
 
 impl S3 {
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Behind `https://localhost` and the certificate of the tests.
+    pub async fn start_with_tls() -> Self {
+        // Whoever asks for a default provider first decides; others ask explicitly.
+        rustls::crypto::aws_lc_rs::default_provider()
+            .install_default()
+            .ok();
+        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+        let (certificate, key) = (files.join("localhost.crt"), files.join("localhost.key"));
+        let config = axum_server::tls_rustls::RustlsConfig::from_pem_file(certificate, key).await;
+        Self::start_with(Some(config.unwrap())).await
+    }
+
+    async fn start_with(tls: Option<axum_server::tls_rustls::RustlsConfig>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let bucket = dir.path().join("bucket");
         std::fs::create_dir(&bucket).unwrap();
@@ -137,9 +153,18 @@ impl S3 {
                 }
             }
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let endpoint = if let Some(tls) = tls {
+            let server = axum_server::from_tcp_rustls(listener, tls).unwrap();
+            tokio::spawn(async move { server.serve(router.into_make_service()).await });
+            format!("https://localhost:{port}")
+        } else {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            format!("http://127.0.0.1:{port}")
+        };
         Self {
             endpoint,
             bucket,

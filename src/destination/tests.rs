@@ -268,7 +268,7 @@ async fn listing_2500_folders_takes_three_requests() {
 }
 
 #[tokio::test]
-async fn clearing_2500_objects_takes_three_deletes() {
+async fn a_clear_takes_all_of_its_folder_and_nothing_beside_it() {
     let both = Both::start().await;
     for (view, root) in both.views() {
         for number in 0..2_500 {
@@ -276,18 +276,16 @@ async fn clearing_2500_objects_takes_three_deletes() {
         }
         put(&root, "one-more/data/x", b"stays");
         put(&root, "on", b"stays");
-        both.s3.asked();
         let cleared = view.clear("one", || true).await.unwrap();
         assert_eq!((cleared.objects, cleared.bytes), (2_500, 7_500));
         assert_eq!(cleared.interrupted, None);
         assert!(root.join("one-more/data/x").exists() && root.join("on").exists());
     }
-    // Nothing of this is about the second view, which is a folder.
     assert!(!both.folder.path().join("one").exists());
 }
 
 #[tokio::test]
-async fn the_requests_of_a_clear() {
+async fn clearing_2500_objects_takes_three_deletes() {
     let s3 = S3::start().await;
     for number in 0..2_500 {
         put(&s3.prefix(), &format!("one/data/{number}"), b"123");
@@ -773,4 +771,59 @@ async fn a_manifest_that_changes_while_it_is_read_is_no_damage() {
         }
     };
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_store_is_trusted_by_the_ca_file_and_not_without() {
+    let s3 = S3::start_with_tls().await;
+    put(&s3.prefix(), "one/.lock", b"x");
+    let mut settings = view("s3://bucket/prefix", &s3.endpoint);
+    let stranger = Destination::open_with(&settings, &impatient()).unwrap();
+    let error = stranger.folders().await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("certificate"), "{error}");
+    let files = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+    settings.s3_ca_file = Some(files.join("localhost.crt"));
+    let view = Destination::open_with(&settings, &impatient()).unwrap();
+    assert_eq!(view.folders().await.unwrap(), names(["one"]));
+}
+
+/// An answer to a list that names these keys, as a server gives it.
+fn listing(keys: &[&str]) -> Fault {
+    let contents: String = keys
+        .iter()
+        .map(|key| format!("<Contents><Key>{key}</Key><Size>0</Size><LastModified>2026-11-22T00:00:00.000Z</LastModified></Contents>"))
+        .collect();
+    let body =
+        format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>");
+    Fault::Answer(200, body)
+}
+
+#[tokio::test]
+async fn an_object_named_as_the_folder_deletes_nothing_beside_it() {
+    let s3 = S3::start().await;
+    // What web consoles make. Its name without the slash would be another object.
+    put(&s3.prefix(), "one", b"stays");
+    s3.make(|asked, _| (asked.kind == "list").then(|| listing(&["prefix/one/"])));
+    let error = s3.view().clear("one", || true).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
+    assert!(error.to_string().contains("prefix/one/"), "{error}");
+    assert_eq!(s3.kinds(), ["list"]);
+    assert!(s3.prefix().join("one").exists());
+}
+
+#[tokio::test]
+async fn a_listing_that_names_other_places_is_not_believed() {
+    let s3 = S3::start().await;
+    s3.make(|asked, _| (asked.kind == "list").then(|| listing(&["prefix/one/x", "prefix/two/x"])));
+    let error = s3.view().clear("one", || true).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert_eq!(s3.kinds(), ["list"]);
+    // A mark anywhere in the listing, in whatever order it comes.
+    s3.make(|asked, _| {
+        (asked.kind == "list").then(|| listing(&["prefix/one/x", "prefix/one/.backup"]))
+    });
+    let cleared = s3.view().clear("one", || true).await.unwrap();
+    assert!(cleared.interrupted.unwrap().contains(".backup"));
+    assert_eq!(s3.kinds(), ["list"]);
 }

@@ -1,7 +1,7 @@
 //! The table itself: path, kind, meaning; `or` the built-in value; `was` the old variables.
 
 use super::Key;
-use super::Kind::{Choice, Count, Duration, Flag, List, Path, Secret, Text};
+use super::Kind::{Choice, Count, Duration, Flag, List, OneOrMore, Path, Secret, Text};
 
 /// Keys outside of policies.
 pub(super) const KEYS: &[Key] = &[
@@ -70,7 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "destination.url",
         Text,
-        "Our own view of the same place: s3://bucket/prefix or file:///path; checked like destination.s3, and neither is in effect yet in this version.",
+        "Our own view of the same place: s3://bucket/prefix or file:///path. Without it nothing is proved or removed.",
     ),
     Key::new(
         "destination.s3.endpoint",
@@ -78,6 +78,16 @@ pub(super) const KEYS: &[Key] = &[
         "Another S3 server than Amazon's, as http:// or https:// URL.",
     ),
     Key::new("destination.s3.region", Text, "The region of the bucket."),
+    Key::new(
+        "destination.s3.virtual_hosted_style",
+        Flag,
+        "Whether the bucket is part of the host name instead of the path; off unless said.",
+    ),
+    Key::new(
+        "destination.s3.ca_file",
+        Path,
+        "Certificates (PEM) that the S3 server may show beside those that the system trusts.",
+    ),
     Key::new(
         "destination.s3.access_key_id",
         Secret,
@@ -209,6 +219,17 @@ pub(super) const KEYS: &[Key] = &[
     )
     .or("\"UTC\""),
     Key::new(
+        "schedules.*.action",
+        Choice(&["backup", "verify"]),
+        "What a slot does: backup makes one, verify proves those that are there.",
+    )
+    .or("\"backup\""),
+    Key::new(
+        "schedules.*.verify",
+        Choice(&["newest", "all"]),
+        "With action = \"verify\": the newest backup of each schedule, or all; newest unless said.",
+    ),
+    Key::new(
         "schedules.*.name",
         Text,
         "How its backups are named: {date}, {time}, {logical_date}, {schedule}, {kind}.",
@@ -217,9 +238,25 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "schedules.*.kind",
         Choice(&["full", "incremental"]),
-        "What it makes; this version knows full.",
+        "What it makes: full, or incremental: on the newest proved one of the schedule.",
     )
     .or("\"full\""),
+    Key::new(
+        "schedules.*.full_every",
+        Duration,
+        "An incremental schedule makes a full one when the last full one's slot is this long ago.",
+    ),
+    Key::new(
+        "schedules.*.full_on",
+        OneOrMore,
+        "An incremental schedule makes a full one on these days of the week, one or a list.",
+    ),
+    Key::new(
+        "schedules.*.chain_max",
+        Count,
+        "The most backups in a chain, the full one included; the next one is full.",
+    )
+    .or("60"),
     Key::new(
         "schedules.*.databases",
         List,
@@ -264,6 +301,12 @@ pub(super) const KEYS: &[Key] = &[
         "The wait before the next attempt.",
     )
     .or("\"5m\""),
+    Key::new(
+        "retention.every",
+        Duration,
+        "How often retention runs by itself; it runs after each success, too.",
+    )
+    .or("\"1h\""),
     Key::new(
         "retention.include_foreign",
         Flag,

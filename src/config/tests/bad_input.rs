@@ -32,22 +32,57 @@ use crate::config::{Source, load};
 #[case(
     "schedules.daily",
     "kind = \"incremental\"",
-    "FILE:4: schedules.daily.kind: \"incremental\" is not supported in this version; write kind = \"full\""
+    "FILE:4: schedules.daily.kind: \"incremental\" needs destination.url: a base must be proved complete, through our own view of the destination; write destination.url = \"s3://bucket/prefix\""
 )]
 #[case(
     "schedules.daily",
     "full_every = \"7d\"",
-    "FILE:4: schedules.daily.full_every: not supported in this version; this version makes full backups only"
+    "FILE:4: schedules.daily.full_every: kind is \"full\", and full_every is only for kind = \"incremental\"; write kind = \"incremental\", or leave full_every out"
 )]
 #[case(
     "schedules.daily",
     "full_on = \"sunday\"",
-    "schedules.daily.full_on: not supported in this version"
+    "FILE:4: schedules.daily.full_on: kind is \"full\", and full_on is only for kind = \"incremental\""
+)]
+#[case(
+    "schedules.daily",
+    "full_on = 7",
+    "schedules.daily.full_on: expected a string in quotes, or a list of them, found an integer"
+)]
+#[case(
+    "schedules.daily",
+    "chain_max = 1",
+    "schedules.daily.chain_max: 1 is out of bounds; give a number from 2 to 1000"
 )]
 #[case(
     "schedules.daily",
     "action = \"verify\"",
-    "schedules.daily.action: not supported in this version"
+    "FILE:4: schedules.daily.action: \"verify\" needs destination.url: files are looked for through our own view of the destination; write destination.url"
+)]
+#[case(
+    "schedules.daily",
+    "action = \"prove\"",
+    "\"prove\" is not one of backup, verify"
+)]
+#[case(
+    "schedules.daily",
+    "verify = \"all\"",
+    "FILE:4: schedules.daily.verify: action is \"backup\", and verify is only for action = \"verify\""
+)]
+#[case(
+    "retention",
+    "every = \"30s\"",
+    "retention.every: \"30s\" is out of bounds; give at least 1m and at most 7d"
+)]
+#[case(
+    "destination",
+    "s3.virtual_hosted_style = true",
+    "destination.s3.virtual_hosted_style: destination.url is missing"
+)]
+#[case(
+    "destination",
+    "url = \"s3://b\"\ns3.virtual_hosted_style = \"yes\"",
+    "destination.s3.virtual_hosted_style: expected true or false, found a string"
 )]
 #[case(
     "schedules.daily",
@@ -395,7 +430,7 @@ fn without_a_file_the_environment_is_enough_and_what_is_missing_is_told() {
 #[case(
     "BACKUPD_SCHEDULES__DAILY__FULL_EVERY",
     "7d",
-    "BACKUPD_SCHEDULES__DAILY__FULL_EVERY: not supported in this version"
+    "BACKUPD_SCHEDULES__DAILY__FULL_EVERY: schedules.daily.full_every: kind is \"full\", and full_every is only for kind = \"incremental\""
 )]
 #[case(
     "BACKUPD_SCHEDULES__DAILY__CRON",

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use super::{SMALL, config, given, small_and, with};
+use super::{ONLY_PLANS, SMALL, config, given, small_and, with};
 use crate::backup::Place;
 use crate::config::{DEFAULT_FILE, LogFormat, choose_file, show};
+use crate::operation::Action;
 use crate::schedule::MissedPolicy;
 
 #[test]
@@ -30,8 +31,11 @@ fn the_small_file_has_the_defaults_of_the_documentation() {
         (3, Duration::from_secs(300))
     );
     assert_eq!(schedule.scope, crate::backup::Scope::everything());
+    assert_eq!(schedule.action, Action::Backup);
+    assert_eq!(schedule.increments, None);
+    assert_eq!(config.retention.every, Duration::from_secs(3600));
     assert_eq!(config.retention.global.unwrap().keep_last, Some(14));
-    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.warnings, [ONLY_PLANS]);
 }
 
 #[test]
@@ -127,7 +131,7 @@ fn what_kubernetes_sets_for_services_is_no_mistake() {
         ("BACKUPD_URL", "http://elsewhere"),
     ]);
     assert_eq!(config.clickhouse.url, "http://127.0.0.1:8123");
-    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
     assert!(
         config.warnings[0].starts_with("CLICKHOUSE_PORT is ignored"),
         "{:?}",
@@ -150,7 +154,8 @@ fn host_port_and_secure_make_the_url(
 ) {
     let config = with(environment);
     assert_eq!(config.clickhouse.url, url);
-    assert_eq!(config.warnings.len(), warnings, "{:?}", config.warnings);
+    // One more says that retention only plans.
+    assert_eq!(config.warnings.len(), warnings + 1, "{:?}", config.warnings);
 }
 
 #[test]
@@ -169,7 +174,7 @@ fn the_file_silences_what_the_old_variables_say_otherwise() {
         (config.clickhouse.url.as_str(), config.worker.timeout),
         ("http://ch:8123", Duration::from_secs(6 * 3600))
     );
-    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.warnings, [ONLY_PLANS]);
 }
 
 #[test]
@@ -220,12 +225,12 @@ fn every_old_variable_is_taken() {
     );
     assert!(config.api.allow_parallel);
     assert_eq!(config.log.level, "warn");
-    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+    assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
     assert!(
         config
             .warnings
             .iter()
-            .all(|warning| warning.contains("there is no file /nowhere/"))
+            .all(|warning| warning.contains("there is no file /nowhere/") || warning == ONLY_PLANS)
     );
 }
 
@@ -266,8 +271,9 @@ fn what_is_not_taken_is_said_once_per_group() {
         warnings,
         [
             "REMOTE_STORAGE is not taken: backups go where destination.disk or destination.collection says",
-            "S3_BUCKET, S3_SECRET_KEY are not taken: backups go where the disk or collection of ClickHouse says; destination.url and destination.s3.*, our own view of it, have no effect yet in this version",
+            "S3_BUCKET, S3_SECRET_KEY are not taken: backups go where the disk or collection of ClickHouse says; for our own view of the same place write destination.url = \"s3://bucket/path\", destination.s3.endpoint, region, access_key_id_file and secret_access_key_file",
             "API_CREATE_INTEGRATION_TABLES is not taken: no tables are created in the server; use the API",
+            ONLY_PLANS,
         ]
     );
 }
@@ -301,7 +307,8 @@ fn without_a_policy_every_backup_is_kept_and_that_is_said() {
     assert_eq!(
         config(&own).warnings,
         [
-            "no rule in [retention]: every backup is kept, except where a section of its own says otherwise"
+            "no rule in [retention]: every backup is kept, except where a section of its own says otherwise",
+            ONLY_PLANS,
         ]
     );
 }

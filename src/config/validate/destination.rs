@@ -1,5 +1,10 @@
 //! `[destination]`: the place, and our own view of it.
 
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
 use super::Check;
 use crate::backup::Place;
 use crate::config::address;
@@ -8,6 +13,9 @@ use crate::destination::{Settings, ViewSettings};
 
 const ACCESS_KEY: &str = "destination.s3.access_key_id";
 const SECRET_KEY: &str = "destination.s3.secret_access_key";
+
+/// Largest CA file that is read, in bytes: a wrong path must not fill memory.
+const CA_FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 impl Check<'_> {
     pub(super) fn destination(&mut self) -> Settings {
@@ -82,8 +90,8 @@ impl Check<'_> {
             url: String::new(),
             s3_endpoint: self.endpoint(),
             s3_region: self.text("destination.s3.region"),
-            s3_virtual_hosted_style: false,
-            s3_ca_file: None,
+            s3_virtual_hosted_style: self.flag("destination.s3.virtual_hosted_style"),
+            s3_ca_file: self.ca_file(),
             s3_access_key_id: self.secret(ACCESS_KEY),
             s3_secret_access_key: self.secret(SECRET_KEY),
         };
@@ -107,6 +115,25 @@ impl Check<'_> {
         };
         self.refuse(&path, "this is one half of a pair of keys", remedy);
         view
+    }
+
+    /// The daemon does not start without the file; a machine that only checks need not have it.
+    fn ca_file(&mut self) -> Option<PathBuf> {
+        let path = "destination.s3.ca_file";
+        let file = self.path(path)?;
+        match certificates(&file) {
+            Ok(1..) => {}
+            Ok(0) => {
+                let problem = format!("there is no certificate in {}", file.display());
+                let remedy = "name a file in PEM: -----BEGIN CERTIFICATE----- and so on";
+                self.refuse(path, problem, remedy);
+            }
+            Err(problem) => self.warn(format!(
+                "{path}: {}: {problem} (the daemon does not start without it)",
+                file.display()
+            )),
+        }
+        Some(file)
     }
 
     fn endpoint(&mut self) -> Option<String> {
@@ -134,6 +161,8 @@ impl Check<'_> {
         let names = [
             "endpoint",
             "region",
+            "virtual_hosted_style",
+            "ca_file",
             "access_key_id",
             "access_key_id_file",
             "secret_access_key",
@@ -144,4 +173,19 @@ impl Check<'_> {
             .map(|name| format!("destination.s3.{name}"))
             .find(|path| self.is_given(path))
     }
+}
+
+/// How many certificates a file holds; 0 where something in it is none.
+///
+/// # Errors
+/// With why it cannot be read now.
+fn certificates(file: &Path) -> Result<usize, String> {
+    let found = std::fs::metadata(file).map_err(|error| error.to_string())?;
+    // A pipe has no length, and opening it would wait for its writer.
+    if !found.is_file() || found.len() > CA_FILE_MAX_BYTES {
+        return Err("it is no regular file of at most 4 MiB".to_owned());
+    }
+    let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
+    let all: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    Ok(all.map_or(0, |all| all.len()))
 }

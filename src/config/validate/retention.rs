@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Check;
 use crate::config::keys::POLICY_KEYS;
-use crate::operation::Schedule;
+use crate::operation::{Action, Schedule};
 use crate::retention::{Policy, Rules, ScheduleRules};
 use crate::schedule::ScheduleName;
 
@@ -13,6 +13,7 @@ use crate::schedule::ScheduleName;
 const KEPT_MAX: u32 = 100_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const CENTURY: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 impl Check<'_> {
@@ -22,12 +23,16 @@ impl Check<'_> {
             manual: self.policy("retention.manual", true),
             include_foreign: self.flag("retention.include_foreign"),
             sweep_broken: self.flag("retention.sweep_broken"),
-            ..Rules::default()
+            schedules: BTreeMap::new(),
+            every: self
+                .duration("retention.every", MINUTE..=WEEK)
+                .unwrap_or_default(),
         };
         for name in self.values.schedules() {
             let policy = self.policy(&format!("schedules.{name}.retention"), true);
             let schedule = ScheduleName::try_from(name.clone()).ok();
-            if let Some(schedule) = schedule.and_then(|name| schedules.get(&name)) {
+            let schedule = schedule.and_then(|name| schedules.get(&name));
+            if let Some(schedule) = schedule.filter(|found| found.action == Action::Backup) {
                 let zone = schedule.calendar.zone().clone();
                 retention
                     .schedules
@@ -35,7 +40,18 @@ impl Check<'_> {
             }
         }
         self.relations(&retention);
+        self.needs_a_view(&retention);
         retention
+    }
+
+    /// What cannot be seen is not removed: a policy without a view only plans.
+    fn needs_a_view(&mut self, retention: &Rules) {
+        let of_schedules = retention.schedules.values().map(|rules| &rules.policy);
+        let policies = of_schedules.chain([&retention.global, &retention.manual]);
+        let asks = policies.into_iter().any(Option::is_some) || retention.sweep_broken;
+        if asks && !self.is_given("destination.url") {
+            self.warn("retention only plans, and nothing is removed: there is no destination.url, and only what our own view of the destination shows is removed; write destination.url = \"s3://bucket/prefix\" or \"file:///path\"");
+        }
     }
 
     /// The policy of a section. Where `rules_required`, a section without rules is refused: it would

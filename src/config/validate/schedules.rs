@@ -38,7 +38,7 @@ impl Check<'_> {
         }
         let (mut schedules, mut all_good) = (BTreeMap::new(), true);
         for name in &names {
-            match self.schedule(name, &names) {
+            match self.schedule(name, &names, now) {
                 Some(schedule) => {
                     schedules.insert(schedule.name.clone(), schedule);
                 }
@@ -52,14 +52,20 @@ impl Check<'_> {
         schedules
     }
 
-    fn schedule(&mut self, name: &str, all: &[String]) -> Option<Schedule> {
+    fn schedule(&mut self, name: &str, all: &[String], now: Timestamp) -> Option<Schedule> {
         let errors = self.errors.len();
         let at = |key: &str| format!("schedules.{name}.{key}");
         let schedule_name = self.schedule_name(name, all);
         let calendar = self.calendar(name);
         let template = self.template(name);
-        self.kind(&at("kind"));
-        let scope = self.scope(name);
+        let action = self.action(name);
+        let (increments, scope) = match &action {
+            Some(Action::Verify(_)) => (None, Scope::everything()),
+            _ => (
+                self.increments(name, calendar.as_ref(), template.as_ref(), now),
+                self.scope(name),
+            ),
+        };
         let missed = match self.choice(&at("missed")).as_deref() {
             Some("skip") => MissedPolicy::Skip,
             _ => MissedPolicy::RunLatest,
@@ -75,8 +81,8 @@ impl Check<'_> {
             calendar,
             missed,
             template,
-            action: Action::Backup,
-            increments: None,
+            action: action?,
+            increments,
             scope,
             deadline: deadline?,
             retry,
@@ -160,17 +166,6 @@ impl Check<'_> {
         }
     }
 
-    fn kind(&mut self, path: &str) {
-        if self.choice(path).as_deref() == Some("incremental") {
-            let remedy = "write kind = \"full\"; increments by schedule come with a later version";
-            self.refuse(
-                path,
-                "\"incremental\" is not supported in this version",
-                remedy,
-            );
-        }
-    }
-
     fn scope(&mut self, name: &str) -> Scope {
         let at = |key: &str| format!("schedules.{name}.{key}");
         let databases = self.list(&at("databases"));
@@ -238,7 +233,10 @@ impl Check<'_> {
     }
 
     fn collisions(&mut self, schedules: &BTreeMap<ScheduleName, Schedule>, now: Timestamp) {
-        let named = schedules.values().map(|schedule| NamedSchedule {
+        let making = schedules
+            .values()
+            .filter(|schedule| schedule.action == Action::Backup);
+        let named = making.map(|schedule| NamedSchedule {
             name: schedule.name.as_str(),
             template: &schedule.template,
             calendar: &schedule.calendar,
