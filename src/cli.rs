@@ -5,6 +5,7 @@
 
 mod backup;
 mod client;
+mod connect;
 mod connection;
 mod health;
 mod local;
