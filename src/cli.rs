@@ -6,6 +6,7 @@
 mod backup;
 mod clean;
 mod client;
+mod connect;
 mod connection;
 mod health;
 mod local;

@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use super::connect::{self, Finding};
 use super::output::print;
 use super::schedule::Next;
 
@@ -28,7 +29,11 @@ const THREADS_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Say whether the configuration is valid, and everything that is wrong with it.
-    Check,
+    Check {
+        /// Try ClickHouse, the disk and our own view of it, too; 0 only when all of it works.
+        #[arg(long)]
+        connect: bool,
+    },
     /// Print every value that is in effect and where it came from; secrets are not printed.
     Show,
 }
@@ -43,10 +48,28 @@ pub fn configuration(source: &Source, command: &ConfigCommand) -> anyhow::Result
         Err(errors) => return Ok(refused(source, &errors)),
     };
     print(&match command {
-        ConfigCommand::Check => check(source, &loaded),
+        ConfigCommand::Check { .. } => check(source, &loaded),
         ConfigCommand::Show => config::show(&loaded),
     })?;
-    Ok(ExitCode::SUCCESS)
+    match command {
+        ConfigCommand::Check { connect: true } => connect_all(&loaded),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn connect_all(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let findings = runtime.block_on(connect::findings(&loaded.config));
+    // A look-up of a host name that hangs must not keep the process.
+    runtime.shutdown_background();
+    print(&findings.iter().map(Finding::lines).collect::<String>())?;
+    Ok(match findings.iter().all(Finding::is_ok) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// Prints the coming slots.
