@@ -103,6 +103,8 @@ pub struct Live {
     accepted: RwLock<HashSet<AttemptId>>,
     looked: AtomicBool,
     standing: RwLock<Arc<Standing>>,
+    /// Wakes whoever waits for news of the destination.
+    standing_changed: Notify,
     /// What came of the last rounds of retention.
     retention: RwLock<RetentionNote>,
     /// Wakes retention.
@@ -125,6 +127,12 @@ impl Worker {
     /// A worker over these parts; nothing runs yet.
     #[must_use]
     pub fn new(context: Context) -> Self {
+        if context.destination.is_some() {
+            // Until the first look says otherwise.
+            context
+                .live
+                .update_standing(|standing| standing.view = ViewState::Unbound);
+        }
         Self(Arc::new(context))
     }
 }
@@ -153,6 +161,8 @@ impl Live {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut standing));
+        drop(standing);
+        self.standing_changed.notify_waiters();
     }
 
     fn retention(&self) -> RetentionNote {

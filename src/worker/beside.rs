@@ -55,8 +55,10 @@ impl Worker {
         let mut changes = self.0.catalog.subscribe();
         loop {
             changes.borrow_and_update();
+            let news = self.0.live.standing_changed.notified();
+            let can_look = self.is_read_in() && self.has_listed();
             let (view, now) = (self.0.catalog.view(), self.0.clock.now());
-            let pause = match next(&view, kind, now).filter(|_| self.is_read_in()) {
+            let pause = match next(&view, kind, now).filter(|_| can_look) {
                 Some(operation) => {
                     let work = self.work_beside(&operation);
                     let done = tokio::select! {
@@ -76,6 +78,7 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = changes.changed() => {}
+                () = news => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }

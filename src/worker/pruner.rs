@@ -107,6 +107,7 @@ impl Worker {
         let now = self.0.clock.now();
         let every = self.0.rules.borrow().every;
         let before = self.0.live.retention();
+        let rounds = before.rounds + 1;
         match round {
             Ok(Round::Done(removals)) => {
                 if removals == 0 {
@@ -117,6 +118,7 @@ impl Worker {
                 }
                 self.0.metrics.retention_ended(now, false);
                 self.0.live.set_retention(RetentionNote {
+                    rounds,
                     succeeded_at: Some(now),
                     failed_at: before.failed_at,
                     failure: None,
@@ -132,6 +134,7 @@ impl Worker {
                 }
                 self.0.metrics.retention_ended(now, true);
                 self.0.live.set_retention(RetentionNote {
+                    rounds,
                     stopped: reasons,
                     failure: None,
                     ..before
@@ -145,6 +148,7 @@ impl Worker {
                 }
                 self.0.metrics.retention_failed(now);
                 self.0.live.set_retention(RetentionNote {
+                    rounds,
                     failed_at: Some(now),
                     failure: Some(text),
                     ..before

@@ -78,6 +78,8 @@ pub struct Standing {
 /// What came of the last rounds of retention.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetentionNote {
+    /// Rounds that ended since this process began.
+    pub rounds: u64,
     /// When a round last ended with nothing standing against it.
     pub succeeded_at: Option<Timestamp>,
     /// When a round last failed.
@@ -114,24 +116,35 @@ impl Worker {
         *kept.unwrap_or_else(std::sync::PoisonError::into_inner) = std::sync::Arc::new(standing);
     }
 
-    /// Waits until the destination was read in, or for [`FIRST_LOOK_MAX`]: a schedule must know what
+    /// Waits until the destination was looked at, or for [`FIRST_LOOK_MAX`]: a schedule must know what
     /// was done already, and must not wait for ever for a bucket that does not answer.
     pub async fn first_look(&self, stop: &CancellationToken) {
-        let mut commits = self.commits();
-        let read_in = async {
-            while !self.is_read_in() {
-                if commits.changed().await.is_err() {
+        let looked = async {
+            loop {
+                let changed = self.0.live.standing_changed.notified();
+                let standing = self.standing();
+                let was_tried = self.has_listed() || standing.failure.is_some();
+                if self.is_read_in() && was_tried {
                     return;
                 }
+                changed.await;
             }
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = read_in => {}
+            () = looked => {}
             () = tokio::time::sleep(FIRST_LOOK_MAX) => {
                 tracing::error!("the destination could not be read in for {} s: schedules go on without knowing what lies there", FIRST_LOOK_MAX.as_secs());
             }
         }
+    }
+
+    /// Whether this process has listed the destination once, or there is nothing to list.
+    pub(super) fn has_listed(&self) -> bool {
+        let standing = self.standing();
+        self.0.destination.is_none()
+            || standing.listed_at.is_some()
+            || standing.view == ViewState::NamesOnServer
     }
 
     /// Whether the list of backups is complete: there is no view, or what it shows was read in once.

@@ -49,7 +49,7 @@ impl Worker {
             };
         };
         let waited = self.0.clock.now().duration_since(operation.submitted_at);
-        if !self.is_read_in() && waited < READ_IN_PATIENCE {
+        if !(self.is_read_in() && self.has_listed()) && waited < READ_IN_PATIENCE {
             return Ok(None);
         }
         let (base, reason) = match self.chosen_base(operation, increments).await {

@@ -184,20 +184,23 @@ pub async fn names(daemon: &TestDaemon) -> BTreeSet<String> {
         .collect()
 }
 
-/// Waits until nothing is at work, and retention has said what it does with what there is.
+/// Waits until nothing is at work, and retention has looked at what there is since.
 pub async fn settled(daemon: &TestDaemon) {
-    daemon.worker.ask_retention();
-    let before = daemon.worker.retention_note();
+    idle(daemon).await;
+    // The first round may have begun before.
+    for _ in 0..2 {
+        let before = daemon.worker.retention_note().rounds;
+        daemon.worker.ask_retention();
+        eventually("a round of retention", || async {
+            (daemon.worker.retention_note().rounds > before).then_some(())
+        })
+        .await;
+        idle(daemon).await;
+    }
+}
+
+async fn idle(daemon: &TestDaemon) {
     eventually("nothing is at work any more", || async {
-        let unfinished = unfinished(daemon).await;
-        let note = daemon.worker.retention_note();
-        let went_on = note.succeeded_at > before.succeeded_at
-            || note.failed_at > before.failed_at
-            || !note.stopped.is_empty();
-        (unfinished.is_empty() && went_on).then_some(())
-    })
-    .await;
-    eventually("removals ended", || async {
         unfinished(daemon).await.is_empty().then_some(())
     })
     .await;

@@ -1,5 +1,5 @@
-//! A real S3 server inside the test: `s3s-fs`, objects as files, with a log of its requests and with
-//! faults where a test wants them.
+//! A real S3 server inside the test: `s3s-fs`, objects as files, with faults where a test wants
+//! them.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -48,7 +48,6 @@ pub struct S3 {
 
 #[derive(Default)]
 struct Shared {
-    log: Mutex<Vec<Seen>>,
     rule: Mutex<Option<Rule>>,
 }
 
@@ -56,11 +55,6 @@ impl Seen {
     /// Whether it changes anything.
     pub fn is_write(&self) -> bool {
         matches!(self.method.as_str(), "PUT" | "POST" | "DELETE")
-    }
-
-    /// Whether it lists.
-    pub fn is_list(&self) -> bool {
-        self.method == "GET" && self.query.contains("list-type=2")
     }
 
     /// Whether it removes many objects at once.
@@ -124,15 +118,6 @@ impl S3 {
         *self.shared.rule.lock().unwrap() = None;
     }
 
-    /// The requests since the last call.
-    pub fn taken_log(&self) -> Vec<Seen> {
-        std::mem::take(&mut *self.shared.log.lock().unwrap())
-    }
-
-    /// Keys of all objects, sorted.
-    pub fn keys(&self) -> Vec<String> {
-        super::files_below(&self.bucket)
-    }
 }
 
 impl Shared {
@@ -146,7 +131,6 @@ impl Shared {
             Some(rule) => rule(&seen),
             None => Act::Pass,
         };
-        self.log.lock().unwrap().push(seen);
         act
     }
 }
