@@ -948,7 +948,7 @@ async fn what_is_wrong_with_the_destination_is_told() {
             &destination["broken"],
             &destination["others"]
         ),
-        (&json!(1), &json!(1), &json!(1))
+        (&json!(1), &json!(1), &json!(["daily"]))
     );
     let problems = status["problems"].as_array().unwrap();
     let told = |kind: &str| {
