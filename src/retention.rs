@@ -61,18 +61,34 @@ impl Policy {
 }
 
 /// Which policy judges whom.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// `[retention]`: for every group without one of its own; `None` keeps those groups whole.
     pub global: Option<Policy>,
     /// `[retention.manual]`: for clients' backups.
     pub manual: Option<Policy>,
-    /// Schedules, by name.
+    /// Schedules that make backups, by name.
     pub schedules: BTreeMap<String, ScheduleRules>,
     /// Whether foreign backups are judged, too.
     pub include_foreign: bool,
     /// Whether broken folders are removed without being asked (`sweep_broken`).
     pub sweep_broken: bool,
+    /// How often retention runs by itself, beside the run after each success (`every`).
+    pub every: Duration,
+}
+
+impl Default for Rules {
+    /// No policy: everything is kept.
+    fn default() -> Self {
+        Self {
+            global: None,
+            manual: None,
+            schedules: BTreeMap::new(),
+            include_foreign: false,
+            sweep_broken: false,
+            every: Duration::from_secs(60 * 60),
+        }
+    }
 }
 
 /// What is particular to the backups of one schedule.

@@ -13,6 +13,7 @@ mod journal;
 mod keeper;
 mod prover;
 mod pruner;
+mod publisher;
 mod reconciler;
 mod removal;
 mod runner;
@@ -23,10 +24,12 @@ mod timer;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::backup::{Place, TablePattern};
 use crate::catalog::Catalog;
@@ -43,6 +46,7 @@ pub use contact::Contact;
 pub use control::{PauseError, RunError};
 pub use journal::JournalError;
 pub use keeper::{KEEP_REASON_MAX_CHARS, KeepError};
+pub use reconciler::{GONE_MAX_BACKUPS, RefreshError};
 pub use removal::RemovalError;
 pub use standing::{Broken, RetentionNote, Standing, ViewState};
 pub use submit::{CancelError, Request, SubmitError, Submitted};
@@ -102,9 +106,19 @@ pub struct Live {
     /// What came of the last rounds of retention.
     retention: RwLock<RetentionNote>,
     /// Wakes retention.
-    retention_asked: tokio::sync::Notify,
+    retention_asked: Notify,
+    /// Comparisons with the destination run one after the other.
+    refreshing: tokio::sync::Mutex<()>,
+    refresh_asked: Notify,
+    publish_asked: Notify,
+    /// What was looked at in the destination.
+    seen: Mutex<reconciler::Seen>,
+    /// Files of ours are written one after the other, by the name of their backup.
+    publishing: publisher::Turns,
     /// The server that answered last.
-    server: RwLock<Option<uuid::Uuid>>,
+    server: RwLock<Option<Uuid>>,
+    /// When this process began to look at the destination.
+    started: OnceLock<Timestamp>,
 }
 
 impl Worker {
@@ -133,7 +147,7 @@ impl Live {
     }
 
     /// Changes what is known of the destination.
-    fn amend_standing(&self, change: impl FnOnce(&mut Standing)) {
+    fn update_standing(&self, change: impl FnOnce(&mut Standing)) {
         let mut standing = self
             .standing
             .write()
@@ -155,12 +169,19 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner) = note;
     }
 
-    fn server(&self) -> Option<uuid::Uuid> {
+    /// The server that answered last, once one did.
+    fn server(&self) -> Option<Uuid> {
         *self.server.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_server(&self, server: uuid::Uuid) {
+    fn set_server(&self, server: Uuid) {
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    }
+
+    /// When this process began to look at the destination: what was read since was read through the
+    /// view that it has.
+    fn started_at(&self, now: Timestamp) -> Timestamp {
+        *self.started.get_or_init(|| now)
     }
 
     fn was_accepted(&self, attempt: &AttemptId) -> bool {

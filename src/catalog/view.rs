@@ -141,6 +141,16 @@ impl View {
         self.last_slots.get(schedule)
     }
 
+    /// How far every schedule has come, the ones that are no longer configured included.
+    pub fn last_slots(&self) -> impl Iterator<Item = (&ScheduleName, &LastSlot)> {
+        self.last_slots.iter()
+    }
+
+    /// Every pause; some may be over by now.
+    pub fn pauses(&self) -> impl Iterator<Item = (&ScheduleName, &Pause)> {
+        self.pauses.iter()
+    }
+
     /// The pause of a schedule, which may be over by now.
     #[must_use]
     pub fn pause(&self, schedule: &ScheduleName) -> Option<&Pause> {

@@ -347,6 +347,12 @@ async fn a_folder_is_cleared_with_its_empty_folders_and_no_link_is_followed() {
 #[tokio::test]
 async fn a_place_that_is_not_there_is_no_empty_place() {
     let s3 = S3::start().await;
+    // The test server says NoSuchKey where Amazon says this.
+    s3.make(|asked, _| {
+        let body = "<Error><Code>NoSuchBucket</Code><Message>none</Message></Error>".to_owned();
+        let is_other = asked.path.starts_with("/nobucket/") && asked.kind != "list";
+        is_other.then_some(Fault::Answer(404, body))
+    });
     let mut settings = view("s3://nobucket/prefix", &s3.endpoint);
     let wrong_bucket = Destination::open_with(&settings, &impatient()).unwrap();
     settings.url = "s3://bucket/nowhere".to_owned();
@@ -365,6 +371,7 @@ async fn a_place_that_is_not_there_is_no_empty_place() {
         unavailable(view.read_own("x").await.unwrap_err());
         unavailable(view.write_own("x", Bytes::new()).await.unwrap_err());
         unavailable(view.summary("x").await.unwrap_err());
+        unavailable(view.manifest("x").await.map(|_| ()).unwrap_err());
         unavailable(view.clear("x", || true).await.unwrap_err());
         unavailable(view.writable().await.unwrap_err());
         unavailable(view.head("x").await.unwrap_err());

@@ -67,8 +67,12 @@ pub struct Standing {
     pub failure: Option<String>,
     /// Remains of dead attempts.
     pub broken: Vec<Broken>,
-    /// Folders that are neither backups nor broken ones: somebody else's.
+    /// The first folders that are neither backups nor broken ones: somebody else's.
     pub others: Vec<String>,
+    /// How many of those there are.
+    pub others_count: usize,
+    /// Why the last file of ours was not written there, while it is not.
+    pub publish_failure: Option<String>,
 }
 
 /// What came of the last rounds of retention.

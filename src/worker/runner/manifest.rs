@@ -35,7 +35,7 @@ impl Worker {
                         .then_some(events);
                 };
                 events.pop();
-                let seen = Event::Read(self.seen(&head));
+                let seen = Event::Read(self.read_here(&head));
                 match self
                     .whole_after_clearing(destination, operation, attempt)
                     .await
@@ -161,7 +161,7 @@ impl Worker {
             (State::Starting, None) => return None,
             _ => None,
         };
-        let ended = [Event::Read(self.seen(head)), Event::Finished(outcome)];
+        let ended = [Event::Read(self.read_here(head)), Event::Finished(outcome)];
         Some(accepted.into_iter().chain(ended).collect())
     }
 
@@ -180,7 +180,7 @@ impl Worker {
     }
 
     /// A manifest of ours was read through our view: the view is of the place where this server writes.
-    pub(super) fn seen(&self, head: &ManifestHead) -> ManifestSeen {
+    pub(super) fn read_here(&self, head: &ManifestHead) -> ManifestSeen {
         if self.standing().view == ViewState::Unbound {
             tracing::info!(
                 "destination.url is the place where ClickHouse writes: a manifest of ours was read there"
@@ -188,7 +188,7 @@ impl Worker {
         }
         self.0
             .live
-            .amend_standing(|standing| standing.view = ViewState::Bound);
+            .update_standing(|standing| standing.view = ViewState::Bound);
         ManifestSeen {
             uuid: head.uuid.clone(),
             read_at: self.0.clock.now(),
