@@ -145,7 +145,7 @@ fn destination(destination: &DestinationStatus, look: &Look) -> String {
         0 => String::new(),
         broken => format!(", {YELLOW}{broken} broken{YELLOW:#}"),
     };
-    let others = match destination.others {
+    let others = match destination.others_count {
         0 => String::new(),
         others => format!(", {} of others", text::counted(others, "folder")),
     };
@@ -263,8 +263,8 @@ mod tests {
                 failure: None,
                 backups: 14,
                 broken: 1,
-                others: 0,
-                other_names: Vec::new(),
+                others_count: 0,
+                others: Vec::new(),
             },
             schedules: vec![
                 summary("daily", false, Some(OperationState::Succeeded)),

@@ -165,7 +165,11 @@ async fn generated_requests_find_the_api_as_its_document_says() {
     let schedules = "api.allow_parallel = true\n\
         [schedules.daily]\ncron = \"0 0 1 1 *\"\nname = \"daily-{date}-{time}\"\n\
         [schedules.monthly]\ncron = \"0 0 1 2 *\"\ndatabases = [\"shop\"]\nname = \"monthly-{date}-{time}\"";
-    home.write_to(&engine.url, "destination.disk = \"s3_backup\"", schedules);
+    // With a view of our own, or nothing could be proved or removed.
+    let folder = engine.backups.as_ref().unwrap().display();
+    let destination =
+        format!("destination.disk = \"s3_backup\"\ndestination.url = \"file://{folder}\"");
+    home.write_to(&engine.url, &destination, schedules);
     let daemon = home.start().await;
     // The name, as that of the schedule `daily`, is an example in the document.
     daemon.succeeds("/backup/create?name=2026-11-22").await;

@@ -91,10 +91,10 @@ pub struct DestinationStatus {
     pub backups: u64,
     /// Remains of attempts that died.
     pub broken: u64,
-    /// Folders that are neither: somebody else's, which nobody here touches.
-    pub others: u64,
+    /// How many folders are neither: somebody else's, which nobody here touches.
+    pub others_count: u64,
     /// The first 20 of these.
-    pub other_names: Vec<String>,
+    pub others: Vec<String>,
 }
 
 /// Whether our own view of the destination can be trusted.
@@ -392,8 +392,8 @@ impl DestinationStatus {
             failure: standing.failure,
             backups: view.backups().count() as u64,
             broken: standing.broken.len() as u64,
-            others: standing.others.len() as u64,
-            other_names: standing.others.into_iter().take(OTHERS_SHOWN).collect(),
+            others_count: standing.others.len() as u64,
+            others: standing.others.into_iter().take(OTHERS_SHOWN).collect(),
         }
     }
 }

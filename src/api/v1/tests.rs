@@ -10,8 +10,16 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::api::testing::{Answer, Fixture, backup, operation, schedule};
-use crate::operation::{CancelCause, Event, Failure, FailureKind, Operation, State};
+use super::backups::not_removed;
+use crate::api::testing::{Answer, Fixture, backup, damaged_proof, operation, put_items, schedule};
+use crate::api::{Access, Basic, Credentials};
+use crate::backup::{BackupName, ManifestSeen, Origin, Suspicion};
+use crate::operation::{
+    CancelCause, DeleteCause, DeleteWork, Event, Failure, FailureKind, ItemState, Operation, State,
+    Trigger, Work,
+};
+use crate::secret::SecretSource;
+use crate::worker::{Broken, RemovalError, Standing, ViewState};
 
 async fn post(api: &Fixture, path: &str, body: &Value) -> Answer {
     let request = Request::post(path).header("content-type", "application/json");
@@ -101,7 +109,12 @@ async fn a_restore_keeps_what_was_asked_for() {
 
 #[rstest]
 #[case(json!({}), "missing field `kind`")]
-#[case(json!({"kind": "verify"}), "unknown variant `verify`")]
+#[case(json!({"kind": "rebase"}), "unknown variant `rebase`")]
+#[case(json!({"kind": "verify"}), "missing field `backup`")]
+#[case(json!({"kind": "verify", "backup": "a", "level": "drill"}), "unknown variant `drill`")]
+#[case(json!({"kind": "delete", "backup": "../x"}), "../x")]
+#[case(json!({"kind": "delete", "backup": "a", "force": 1}), "invalid type")]
+#[case(json!({"kind": "clean", "backup": "a"}), "unknown field `backup`")]
 #[case(json!({"kind": "backup", "database": ["shop"]}), "unknown field `database`")]
 #[case(json!({"kind": "backup", "backup": "../x"}), "../x")]
 #[case(json!({"kind": "backup", "backup": "a", "base": "a"}), "cannot be built on itself")]
@@ -217,6 +230,7 @@ async fn operations_come_in_pages_newest_first_and_by_what_they_are() {
     "wait: \"-1s\""
 )]
 #[case("/api/v1/backups?cursor=x", 400, "cursor: \"x\"")]
+#[case("/api/v1/backups?status=lost", 400, "lost")]
 #[case("/api/v1/backups/none", 404, "no backup named none")]
 #[case("/api/v1/backups/..%2Fx", 400, "../x")]
 #[case("/api/v1/backups/%ff", 400, "reading the path")]
@@ -460,7 +474,9 @@ async fn the_status_says_what_is_wrong_in_words() {
         .await;
     let status = parsed(&api.get("/api/v1/status").await);
     assert_eq!(status["clickhouse"]["reachable"], false);
-    assert_eq!(status["destination"], "Disk('s3_backup')");
+    assert_eq!(status["destination"]["place"], "Disk('s3_backup')");
+    assert_eq!(status["destination"]["view"], "none");
+    assert_eq!(status["destination"]["backups"], 1);
     assert_eq!(status["backups"]["newest"], "2026-11-21");
     assert_eq!(status["schedules"][0]["last_state"], "failed");
     let problems = status["problems"].as_array().unwrap();
@@ -538,4 +554,410 @@ async fn the_document_is_served() {
     let answer = Fixture::new().get("/api/v1/openapi.json").await;
     assert_eq!(answer.body, super::document());
     assert_eq!(parsed(&answer)["openapi"], "3.1.0");
+}
+
+fn broken(name: &str) -> Broken {
+    Broken {
+        name: BackupName::parse(name).unwrap(),
+        newest: Some("2026-11-20T01:00:00Z".parse().unwrap()),
+        objects: 3,
+        bytes: 99,
+        reason: "a .lock is inside".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn every_status_of_a_backup_is_told_with_its_reason() {
+    let api = Fixture::new();
+    let manifest = || ManifestSeen {
+        uuid: "u".to_owned(),
+        read_at: api.start(),
+    };
+    let mut complete = backup("complete", "2026-11-21T00:00:00Z", 10, None);
+    complete.manifest = Some(manifest());
+    let unproven = backup("unproven", "2026-11-21T00:00:00Z", 10, None);
+    let mut suspect = complete.clone();
+    suspect.name = BackupName::parse("suspect").unwrap();
+    suspect.suspect = Some(Suspicion {
+        measure: "tables".to_owned(),
+        found: 0,
+        usual: 9,
+    });
+    let mut damaged = suspect.clone();
+    damaged.name = BackupName::parse("damaged").unwrap();
+    damaged.set_proof(damaged_proof());
+    let mut gone = complete.clone();
+    gone.name = BackupName::parse("gone").unwrap();
+    gone.gone_since = Some(api.start());
+    let mut foreign = backup("foreign", "2026-11-19T00:00:00Z", 0, None);
+    foreign.origin = Origin::Foreign;
+    foreign.operation = uuid::Uuid::nil();
+    (foreign.bytes, foreign.bytes_written, foreign.files) = (None, None, None);
+    for one in [complete, unproven, suspect, damaged, gone, foreign] {
+        api.put_backup(one).await;
+    }
+    api.state.worker.pretend_standing(Standing {
+        broken: vec![broken("broken")],
+        ..Standing::default()
+    });
+    let listed = async |query: &str| {
+        let page = parsed(&api.get(&format!("/api/v1/backups{query}")).await);
+        names(&page, "name")
+    };
+    assert_eq!(
+        listed("").await,
+        [
+            "unproven", "suspect", "damaged", "complete", "broken", "foreign"
+        ]
+    );
+    for (name, reason) in [
+        ("suspect", "0 tables, where 9 are usual"),
+        ("damaged", "2 of the files"),
+        ("unproven", "its manifest was not read"),
+        ("broken", ".lock"),
+        ("gone", "no longer in the destination"),
+    ] {
+        let query = format!("?status={name}");
+        let found = listed(&query).await;
+        assert!(found.contains(&name.to_owned()), "{name}: {found:?}");
+        let shown = parsed(&api.get(&format!("/api/v1/backups/{name}")).await);
+        assert_eq!(shown["status"], name);
+        let told = shown["status_reason"].as_str().unwrap();
+        assert!(told.contains(reason), "{told}");
+    }
+    let shown = parsed(&api.get("/api/v1/backups/foreign").await);
+    for field in ["bytes", "bytes_written", "files", "operation", "schedule"] {
+        assert_eq!(shown[field], Value::Null, "{field}");
+    }
+    assert_eq!(shown["origin"], "foreign");
+    let shown = parsed(&api.get("/api/v1/backups/broken").await);
+    assert_eq!(shown["restore_statement"], Value::Null);
+    assert_eq!(shown["bytes_written"], 99);
+    let shown = parsed(&api.get("/api/v1/backups/damaged").await);
+    let proof = &shown["proofs"][0];
+    assert_eq!(
+        (
+            &proof["outcome"],
+            &proof["missing_count"],
+            &proof["missing"][0]["size_found"]
+        ),
+        (&json!("damaged"), &json!(2), &Value::Null)
+    );
+    let mut cursor = String::new();
+    let mut paged = Vec::new();
+    for _ in 0..6 {
+        let page = parsed(&api.get(&format!("/api/v1/backups?limit=1{cursor}")).await);
+        paged.extend(names(&page, "name"));
+        cursor = format!("&cursor={}", page["next"].as_str().unwrap_or("0~x"));
+    }
+    assert_eq!(
+        paged,
+        listed("").await,
+        "what is broken has its place in the pages, too"
+    );
+}
+
+#[tokio::test]
+async fn a_backup_shows_its_chain_what_needs_it_and_whether_it_stays() {
+    let api = Fixture::new();
+    api.put_backup(backup("full", "2026-11-19T00:00:00Z", 10, None))
+        .await;
+    api.put_backup(backup("one", "2026-11-20T00:00:00Z", 10, Some("full")))
+        .await;
+    api.put_backup(backup("two", "2026-11-21T00:00:00Z", 10, Some("one")))
+        .await;
+    api.put_backup(backup("orphan", "2026-11-21T00:00:00Z", 10, Some("lost")))
+        .await;
+    let shown = parsed(&api.get("/api/v1/backups/full").await);
+    assert_eq!(shown["dependents"], json!(["one"]));
+    assert_eq!(shown["needed_by"], json!(["one", "two"]));
+    let shown = parsed(&api.get("/api/v1/backups/two").await);
+    assert_eq!(shown["chain"], json!(["two", "one", "full"]));
+    assert_eq!(shown["retention"]["decision"], "keep");
+    assert!(
+        !shown["retention"]["reasons"][0]
+            .as_str()
+            .unwrap()
+            .is_empty()
+    );
+    let shown = parsed(&api.get("/api/v1/backups/orphan").await);
+    assert_eq!(shown["chain"], json!(["orphan"]));
+    assert_eq!(
+        shown["chain_problem"],
+        "orphan is built on lost, which is not there"
+    );
+}
+
+#[test]
+fn a_refused_removal_names_what_is_in_the_way_and_what_to_do() {
+    let name = |text: &str| BackupName::parse(text).unwrap();
+    let told = |error: RemovalError| {
+        let answer = axum::response::IntoResponse::into_response(not_removed(&error));
+        (
+            answer.status().as_u16(),
+            format!("{:?}", not_removed(&error)),
+        )
+    };
+    let (status, text) = told(RemovalError::HasDependents {
+        name: name("full"),
+        dependents: vec![name("monday"), name("tuesday")],
+    });
+    assert_eq!(status, 409);
+    assert!(text.contains("monday, tuesday") && text.contains("backup delete full --force"));
+    let (status, text) = told(RemovalError::Held {
+        name: name("full"),
+        reasons: vec!["restore x reads it".to_owned()],
+    });
+    assert_eq!(status, 409);
+    assert!(text.contains("restore x reads it") && text.contains("backup unpin full"));
+    assert_eq!(told(RemovalError::NotFound(name("none"))).0, 404);
+    let (status, text) = told(RemovalError::NoView(
+        "there is no destination.url".to_owned(),
+    ));
+    assert_eq!(status, 409);
+    assert!(text.contains("clickhouse-backupd status"), "{text}");
+}
+
+#[rstest]
+#[case("DELETE", "/api/v1/backups/a?force=yes", 400)]
+#[case("DELETE", "/api/v1/backups/a?fource=true", 400)]
+#[case("DELETE", "/api/v1/backups/..%2Fx", 400)]
+#[case("POST", "/api/v1/backups/none/pin", 404)]
+#[case("POST", "/api/v1/backups/none/unpin", 404)]
+#[case("POST", "/api/v1/backups/none/verify", 404)]
+#[case("POST", "/api/v1/backups/a/verify", 409)]
+#[case("DELETE", "/api/v1/backups/a", 409)]
+#[tokio::test]
+async fn what_cannot_be_asked_of_a_backup_changes_nothing(
+    #[case] method: &str,
+    #[case] path: &str,
+    #[case] status: u16,
+) {
+    let api = Fixture::new();
+    api.put_backup(backup("a", "2026-11-21T00:00:00Z", 10, None))
+        .await;
+    let answer = api.request(method, path, "").await;
+    assert_eq!(answer.status, status, "{}", answer.body);
+    error(&answer);
+    assert_eq!(api.operations().len(), 0);
+    assert_eq!(api.state.catalog.view().backups().count(), 1);
+}
+
+#[tokio::test]
+async fn until_the_destination_was_read_in_lists_are_not_told() {
+    let api = Fixture::with_view();
+    for path in ["/api/v1/backups", "/api/v1/backups/a"] {
+        let answer = api.get(path).await;
+        assert_eq!(
+            (answer.status, error(&answer).0.as_str()),
+            (503, "unavailable")
+        );
+    }
+    let delete = api.request("DELETE", "/api/v1/backups/a", "").await;
+    assert_eq!(delete.status, 503, "{}", delete.body);
+    let status = parsed(&api.get("/api/v1/status").await);
+    let problems = status["problems"].as_array().unwrap();
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem["kind"] == "not_read_in")
+    );
+    assert_eq!(status["destination"]["view"], "unbound");
+    let plan = parsed(&api.get("/api/v1/retention/plan").await);
+    let stops = plan["stops"].as_array().unwrap();
+    assert!(
+        stops.iter().any(|stop| stop["kind"] == "not_read_in"),
+        "{plan}"
+    );
+    api.read_in().await;
+    assert_eq!(api.get("/api/v1/backups").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_proof_is_taken_in_once_and_keeps_nobody_out() {
+    let api = Fixture::with_view();
+    api.read_in().await;
+    api.put_backup(backup("a", "2026-11-21T00:00:00Z", 10, None))
+        .await;
+    let path = "/api/v1/backups/a/verify";
+    let asked = post(&api, path, &json!({"level": "files"})).await;
+    let shown = parsed(&asked);
+    assert_eq!((asked.status, &shown["kind"]), (202, &json!("verify")));
+    assert_eq!(
+        (&shown["backup"], &shown["state"]),
+        (&json!("a"), &json!("pending"))
+    );
+    let again = json!({"kind": "verify", "backup": "a"});
+    let again = post(&api, "/api/v1/operations", &again).await;
+    assert_eq!(parsed(&again)["id"], shown["id"]);
+    let create = json!({"kind": "backup", "backup": "b"});
+    assert_eq!(post(&api, "/api/v1/operations", &create).await.status, 202);
+    api.state.worker.pretend_standing(Standing {
+        broken: vec![broken("rest")],
+        ..Standing::default()
+    });
+    let remains = api.post("/api/v1/backups/rest/verify", "").await;
+    assert_eq!(remains.status, 409, "{}", remains.body);
+}
+
+#[tokio::test]
+async fn a_pin_says_who_wants_it_and_why() {
+    let basic = Basic {
+        user: "anna".to_owned(),
+        password: SecretSource::from("s3cret"),
+    };
+    let api = Fixture::with_access(Access {
+        operator: Credentials {
+            basic: Some(basic),
+            token: Some(SecretSource::from("t0ken")),
+        },
+        ..Access::default()
+    });
+    api.put_backup(backup("a", "2026-11-21T00:00:00Z", 10, None))
+        .await;
+    // `YW5uYTpzM2NyZXQ=` is `anna:s3cret`.
+    let ask = async |path: &str, credentials: &str, body: Value| {
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .header("authorization", credentials);
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        api.send(request).await
+    };
+    let (pin, anna) = ("/api/v1/backups/a/pin", "Basic YW5uYTpzM2NyZXQ=");
+    let pinned = parsed(&ask(pin, anna, json!({"reason": "the audit"})).await);
+    assert_eq!(pinned["pinned"], true);
+    assert_eq!(
+        (&pinned["pin"]["by"], &pinned["pin"]["reason"]),
+        (&json!("anna"), &json!("the audit"))
+    );
+    let essay = ask(pin, anna, json!({"reason": "x".repeat(501)})).await;
+    assert_eq!(essay.status, 400, "{}", essay.body);
+    let pinned = parsed(&ask(pin, "Bearer t0ken", json!({})).await);
+    assert_eq!(pinned["pin"]["by"], Value::Null, "a token has no name");
+    let unpinned = parsed(&ask("/api/v1/backups/a/unpin", anna, json!({})).await);
+    assert_eq!(
+        (&unpinned["pinned"], &unpinned["pin"]),
+        (&json!(false), &Value::Null)
+    );
+    let open = Fixture::new();
+    open.put_backup(backup("a", "2026-11-21T00:00:00Z", 10, None))
+        .await;
+    let request = Request::post(pin).header("authorization", anna);
+    let pinned = open.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(
+        parsed(&pinned)["pin"]["by"],
+        Value::Null,
+        "a name that nobody checked"
+    );
+}
+
+#[tokio::test]
+async fn a_removal_of_several_shows_its_journal() {
+    let api = Fixture::new();
+    let mut removal = operation("x", false, api.start());
+    removal.trigger = Trigger::Daemon;
+    removal.work = Work::Delete(DeleteWork {
+        cause: DeleteCause::Retention,
+    });
+    put_items(&mut removal, &["a", "b"]);
+    removal.items[0].state = ItemState::Done {
+        objects: 3,
+        bytes: 99,
+    };
+    removal.items[1].state = ItemState::Left {
+        reason: "another backup has its name".to_owned(),
+    };
+    api.put(removal).await;
+    let shown = parsed(&api.get("/api/v1/operations?kind=delete&backup=b").await);
+    let shown = &shown["items"][0];
+    assert_eq!(
+        (&shown["backup"], &shown["trigger"]),
+        (&Value::Null, &json!("daemon"))
+    );
+    assert_eq!(
+        shown["items"],
+        json!([
+            {"backup": "a", "state": "done", "reasons": ["asked for"], "objects": 3, "bytes": 99, "note": null},
+            {"backup": "b", "state": "left", "reasons": ["asked for"], "objects": null, "bytes": null, "note": "another backup has its name"},
+        ])
+    );
+}
+
+#[tokio::test]
+async fn the_plan_is_told_with_ages_reasons_and_what_stands_against_it() {
+    let api = Fixture::new();
+    api.put_backup(backup("a", "2026-11-22T13:34:00Z", 10, None))
+        .await;
+    let plan = parsed(&api.get("/api/v1/retention/plan").await);
+    let line = &plan["lines"][0];
+    assert_eq!(
+        (
+            &line["backup"],
+            &line["group"],
+            &line["schedule"],
+            &line["age_seconds"]
+        ),
+        (&json!("a"), &json!("manual"), &Value::Null, &json!(53))
+    );
+    assert_eq!(
+        (&line["decision"], &plan["removals"]),
+        (&json!("keep"), &json!(0))
+    );
+    assert!(!line["reasons"].as_array().unwrap().is_empty());
+    assert_eq!(plan["stops"][0]["kind"], "no_view");
+    // The server is asked who it is, and the one of the fixture does not answer.
+    let adopt = api.post("/api/v1/retention/adopt", "").await;
+    assert_eq!(
+        (adopt.status, error(&adopt).0.as_str()),
+        (503, "unavailable")
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_destination_is_told() {
+    let api = Fixture::with_view();
+    api.read_in().await;
+    let mut damaged = backup("b", "2026-11-21T00:00:00Z", 10, None);
+    damaged.set_proof(damaged_proof());
+    api.put_backup(damaged).await;
+    api.state.worker.pretend_standing(Standing {
+        view: ViewState::NamesOnServer,
+        url: Some("s3://bucket/path".to_owned()),
+        failure: Some("listing: 503".to_owned()),
+        broken: vec![broken("rest")],
+        others: vec!["daily".to_owned()],
+        ..Standing::default()
+    });
+    let status = parsed(&api.get("/api/v1/status").await);
+    let destination = &status["destination"];
+    assert_eq!(
+        (
+            &destination["view"],
+            &destination["url"],
+            &destination["failure"]
+        ),
+        (
+            &json!("names_on_server"),
+            &json!("s3://bucket/path"),
+            &json!("listing: 503")
+        )
+    );
+    assert_eq!(
+        (
+            &destination["backups"],
+            &destination["broken"],
+            &destination["others"]
+        ),
+        (&json!(1), &json!(1), &json!(["daily"]))
+    );
+    let problems = status["problems"].as_array().unwrap();
+    let told = |kind: &str| {
+        let found = problems.iter().find(|problem| problem["kind"] == kind);
+        let found = found.unwrap_or_else(|| panic!("{kind}: {status}"));
+        format!("{}; {}", found["message"], found["hint"])
+    };
+    assert!(told("names_on_server").contains("s3_plain"));
+    assert!(told("destination_failing").contains("503"));
+    assert!(told("newest_damaged").contains("backup show b"));
+    assert!(told("broken_backups").contains("clickhouse-backupd clean"));
 }
