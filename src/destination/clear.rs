@@ -1,6 +1,6 @@
 //! Removing what is left of a backup's folder once its manifest is gone.
 
-use futures_util::stream::{StreamExt as _, iter};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::error::Error;
 use super::store::{DELETE_REQUEST_KEYS_MAX, Entry, Store};
@@ -128,21 +128,30 @@ async fn delete(
     keep_going: &impl Fn() -> bool,
     cleared: &mut Cleared,
 ) -> Result<Ended, Error> {
-    let mut failed = None;
-    let requests = entries
-        .chunks(DELETE_REQUEST_KEYS_MAX)
-        .take_while(|_| keep_going())
-        .map(|chunk| store.delete_many(folder, chunk));
-    let mut answers = iter(requests).buffer_unordered(REQUESTS_AT_ONCE);
-    while let Some(deleted) = answers.next().await {
+    let (mut failed, mut is_interrupted) = (None, false);
+    let mut chunks = entries.chunks(DELETE_REQUEST_KEYS_MAX);
+    let mut flying = FuturesUnordered::new();
+    loop {
+        while flying.len() < REQUESTS_AT_ONCE
+            && !is_interrupted
+            && let Some(chunk) = chunks.next()
+        {
+            is_interrupted = !keep_going();
+            if !is_interrupted {
+                flying.push(store.delete_many(folder, chunk));
+            }
+        }
+        let Some(deleted) = flying.next().await else {
+            break;
+        };
         let deleted = deleted?;
         cleared.objects += deleted.objects;
         cleared.bytes += deleted.bytes;
         failed = failed.or(deleted.failed);
     }
-    if keep_going() {
-        Ok(Ended::Done(failed))
-    } else {
+    if is_interrupted {
         Ok(Ended::Interrupted)
+    } else {
+        Ok(Ended::Done(failed))
     }
 }

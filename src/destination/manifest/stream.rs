@@ -152,10 +152,13 @@ impl ManifestReader {
     /// [`Error::Invalid`] when it is cut off or no manifest from here on; others when it could not be
     /// read.
     pub async fn next(&mut self) -> Result<Option<ManifestFile>, Error> {
-        match self.item().await? {
-            Some(Item::File(file)) => Ok(Some(file)),
-            // A second header cannot come: the parser refuses second contents.
-            Some(Item::Header(_) | Item::End) | None => Ok(None),
+        loop {
+            match self.item().await? {
+                Some(Item::File(file)) => return Ok(Some(file)),
+                // Nothing may stand after the end; what does is found on the way.
+                Some(Item::Header(_) | Item::End) => {}
+                None => return Ok(None),
+            }
         }
     }
 
