@@ -60,9 +60,12 @@ impl Worker {
         };
         self.0.live.started_at(self.0.clock.now());
         let url = destination.url().to_owned();
-        self.0
-            .live
-            .update_standing(|standing| standing.url = Some(url));
+        self.0.live.update_standing(|standing| {
+            standing.url = Some(url);
+            if standing.view == ViewState::None {
+                standing.view = ViewState::Unbound;
+            }
+        });
         let mut changes = self.0.catalog.subscribe();
         let mut failures = 0;
         loop {

@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +11,7 @@ use crate::destination::testing::{S3, folder_view, put};
 use crate::operation::{DeleteCause, ItemState, Work};
 use crate::worker::publisher::document::{FORMAT, Sidecar, sidecar_file};
 use crate::worker::testing::{
-    FakeServer, NOBODY, at, backup, name, put_backups, put_folder_of, put_manifest, worker, write,
+    FakeServer, NOBODY, at, backup, name, put_backups, put_folder_of, put_manifest, worker,
 };
 use crate::worker::{GONE_MAX_BACKUPS, ViewState, Worker};
 
@@ -25,7 +24,7 @@ struct Fixture {
     worker: Worker,
     root: TempDir,
     server: FakeServer,
-    state: TempDir,
+    _state: TempDir,
 }
 
 impl Fixture {
@@ -43,7 +42,7 @@ impl Fixture {
             worker,
             root,
             server,
-            state,
+            _state: state,
         }
     }
 
@@ -132,12 +131,7 @@ async fn what_others_left_is_listed_and_nothing_is_taken_for_more_than_it_is() {
     assert_eq!(standing.view, ViewState::Unbound);
     assert_eq!(standing.others, ["-odd name", "abc", "daily", "page"]);
     assert_eq!((standing.others_count, standing.broken.len()), (4, 0));
-    assert_eq!(
-        standing.listed_at,
-        Some(at(NOW))
-            .filter(|_| standing.listed_at.is_some())
-            .and(standing.listed_at)
-    );
+    assert!(standing.listed_at.is_some());
 
     let before = fixture.view();
     fixture.worker.refresh().await.unwrap();
@@ -221,7 +215,7 @@ async fn what_vanished_is_gone_and_comes_back() {
 
     std::fs::remove_dir_all(fixture.root().join("one")).unwrap();
     fixture.worker.refresh().await.unwrap();
-    let other = crate::destination::testing::fixture("full1");
+    let other = destination::testing::fixture("full1");
     put(fixture.root(), "one/.backup", other.as_bytes());
     fixture.worker.refresh().await.unwrap();
     let other = fixture.view().record(&one.name).unwrap().clone();
@@ -347,7 +341,7 @@ async fn a_removal_that_did_not_end_goes_on_after_the_memory_is_lost() {
     put(
         fixture.root(),
         "replaced/.backup",
-        crate::destination::testing::fixture("full1").as_bytes(),
+        destination::testing::fixture("full1").as_bytes(),
     );
     let lost = backup("lost", "2026-11-02T02:00:00Z");
     fixture.put_sidecar(&lost);
