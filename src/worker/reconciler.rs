@@ -40,6 +40,9 @@ const FIRST_RETRY_MAX: Duration = Duration::from_secs(30);
 /// Longest wait after a later round that failed.
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
+/// Longest wait after a round while ClickHouse has not answered since the start.
+const UNANSWERED_AGAIN: Duration = Duration::from_secs(60);
+
 /// A comparison that was not made: nothing is taken for gone because of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
@@ -73,7 +76,12 @@ impl Worker {
             let pause = match self.refresh().await {
                 Ok(()) => {
                     failures = 0;
-                    self.0.rules.borrow().every
+                    let every = self.0.rules.borrow().every;
+                    // Without an answer from ClickHouse nothing binds the view.
+                    match self.0.live.server() {
+                        Some(_) => every,
+                        None => every.min(UNANSWERED_AGAIN),
+                    }
                 }
                 Err(_) => {
                     failures += 1;
