@@ -14,7 +14,7 @@ mod proof;
 mod s3;
 mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -20,6 +20,8 @@ mod runner;
 pub mod scheduler;
 mod standing;
 mod submit;
+#[cfg(test)]
+mod testing;
 mod timer;
 
 use std::collections::{HashMap, HashSet};

@@ -41,6 +41,9 @@ const FIRST_RETRY_MAX: Duration = Duration::from_secs(30);
 /// Longest wait after a later round that failed.
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
+/// Longest wait after a round while ClickHouse has not answered since the start.
+const UNANSWERED_AGAIN: Duration = Duration::from_secs(60);
+
 /// A comparison that was not made: nothing is taken for gone because of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
@@ -61,9 +64,12 @@ impl Worker {
         };
         self.0.live.started_at(self.0.clock.now());
         let url = destination.url().to_owned();
-        self.0
-            .live
-            .update_standing(|standing| standing.url = Some(url));
+        self.0.live.update_standing(|standing| {
+            standing.url = Some(url);
+            if standing.view == ViewState::None {
+                standing.view = ViewState::Unbound;
+            }
+        });
         let mut changes = self.0.catalog.subscribe();
         let mut failures = 0;
         loop {
@@ -71,7 +77,12 @@ impl Worker {
             let pause = match self.refresh().await {
                 Ok(()) => {
                     failures = 0;
-                    self.0.rules.borrow().every
+                    let every = self.0.rules.borrow().every;
+                    // Without an answer from ClickHouse nothing binds the view.
+                    match self.0.live.server() {
+                        Some(_) => every,
+                        None => every.min(UNANSWERED_AGAIN),
+                    }
                 }
                 Err(_) => {
                     failures += 1;

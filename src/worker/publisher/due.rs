@@ -148,3 +148,155 @@ impl Due {
         self.names.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::{ManifestSeen, Pin};
+    use crate::catalog::{Catalog, Change, Decision, Settings};
+    use crate::worker::publisher::document::sidecar_file;
+    use crate::worker::testing::{at, backup, name};
+
+    const THEN: &str = "2026-11-22T02:00:00Z";
+
+    async fn view(records: &[Backup]) -> Arc<View> {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            dir: dir.path().to_owned(),
+        };
+        let catalog = Catalog::open(&settings).unwrap();
+        let put = |record: &Backup| Change::PutBackup(Box::new(record.clone()));
+        let changes = records.iter().map(put).collect();
+        let decide = |_: &View| Decision {
+            changes,
+            answer: (),
+        };
+        catalog.write(decide).await.unwrap();
+        catalog.view()
+    }
+
+    fn allowed(view: ViewState) -> Allowed {
+        Allowed {
+            view,
+            started: at(THEN),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_or_older_is_written_again_at_start() {
+        let records = ["missing", "older", "same", "newer"].map(|text| backup(text, THEN));
+        let file = |text: &str, minutes: i64| OwnFile {
+            name: sidecar_file(&name(text)),
+            modified: at(THEN) + SignedDuration::from_mins(minutes),
+        };
+        let files = [
+            file("older", -6),
+            file("same", 0),
+            file("newer", 6),
+            file("nobodys", 0),
+        ];
+        let view = view(&records).await;
+        let mut due = Due::default();
+        due.start(view.clone(), &files);
+        let names = due.names(&view, &allowed(ViewState::Bound));
+        assert_eq!(names, ["missing", "older", "same"].map(name));
+    }
+
+    #[tokio::test]
+    async fn of_the_doubtful_ones_only_the_latest_are_written_again() {
+        let minute = |n: usize| at(THEN) + SignedDuration::from_mins(i64::try_from(n).unwrap());
+        let records: Vec<_> = (0..DOUBTFUL_MAX + 20)
+            .map(|n| Backup {
+                changed_at: minute(n),
+                ..backup(&format!("b{n}"), THEN)
+            })
+            .collect();
+        let files: Vec<_> = records
+            .iter()
+            .map(|record| OwnFile {
+                name: sidecar_file(&record.name),
+                modified: record.changed_at,
+            })
+            .collect();
+        let view = view(&records).await;
+        let mut due = Due::default();
+        due.start(view.clone(), &files);
+        let names = due.names(&view, &allowed(ViewState::Bound));
+        assert_eq!(names.len(), DOUBTFUL_MAX);
+        assert!(names.contains(&name("b69")) && !names.contains(&name("b19")));
+    }
+
+    #[tokio::test]
+    async fn an_unbound_view_gets_only_what_was_read_through_it() {
+        let read_here = Backup {
+            manifest: Some(ManifestSeen {
+                uuid: "x".into(),
+                read_at: at("2026-11-22T02:00:01Z"),
+            }),
+            ..backup("here", THEN)
+        };
+        let before = Backup {
+            manifest: Some(ManifestSeen {
+                uuid: "x".into(),
+                read_at: at("2026-11-22T01:59:59Z"),
+            }),
+            ..backup("before", THEN)
+        };
+        let unproven = Backup {
+            manifest: None,
+            ..backup("unproven", THEN)
+        };
+        let view = view(&[read_here, before, unproven]).await;
+        let mut due = Due::default();
+        due.start(view.clone(), &[]);
+        let unbound = allowed(ViewState::Unbound);
+        assert_eq!(due.names(&view, &unbound), [name("here")]);
+        assert!(!unbound.state() && allowed(ViewState::Bound).state());
+        let bound = due.names(&view, &allowed(ViewState::Bound));
+        assert_eq!(bound.len(), 3, "the rest has waited");
+        for other in [ViewState::None, ViewState::NamesOnServer] {
+            assert!(!allowed(other).anything());
+            assert_eq!(due.names(&view, &allowed(other)), []);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_changed_is_followed_and_strangers_have_a_file_only_for_what_we_know() {
+        let (ours, foreign) = (
+            backup("ours", THEN),
+            Backup {
+                origin: Origin::Foreign,
+                ..backup("foreign", THEN)
+            },
+        );
+        let bound = allowed(ViewState::Bound);
+        let mut due = Due::default();
+        due.follow(view(&[ours.clone(), foreign.clone()]).await);
+        let first = view(&[ours.clone(), foreign.clone()]).await;
+        assert_eq!(due.names(&first, &bound), [name("ours")]);
+        due.done(&name("ours"));
+        let pinned = Backup {
+            pinned: Some(Pin {
+                at: at(THEN),
+                by: None,
+                reason: None,
+            }),
+            ..foreign
+        };
+        let second = view(&[ours.clone(), pinned]).await;
+        due.follow(second.clone());
+        assert_eq!(due.names(&second, &bound), [name("foreign")]);
+        due.done(&name("foreign"));
+        let gone = Backup {
+            gone_since: Some(at(THEN)),
+            ..ours
+        };
+        let third = view(&[gone]).await;
+        due.follow(third.clone());
+        assert_eq!(
+            due.names(&third, &bound),
+            [],
+            "gone and forgotten ones have none"
+        );
+    }
+}

@@ -161,7 +161,7 @@ fn with_id<'a>(view: &'a View, place: &Place) -> Vec<&'a Backup> {
     })
 }
 
-fn newest<'a>(view: &'a View, most: usize, wanted: impl Fn(&Backup) -> bool) -> Vec<&'a Backup> {
+fn newest(view: &View, most: usize, wanted: impl Fn(&Backup) -> bool) -> Vec<&Backup> {
     let mut backups: Vec<&Backup> = view.backups().filter(|backup| wanted(backup)).collect();
     backups.sort_by_key(|backup| {
         std::cmp::Reverse::<(Timestamp, u64)>((backup.created_at, backup.number))
