@@ -99,7 +99,8 @@ struct Base {
 
 /// `chain[0]` is the backup, then its base, its base's base, and so on.
 ///
-/// Bases are looked at first. Manifests are streamed; what grows is, for one backup at a time, 16 bytes
+/// Bases are looked at first, and every backup of the chain whether one is built on it or not.
+/// Where a base cannot be read that is said once, and not again for each file in it. Manifests are streamed; what grows is, for one backup at a time, 16 bytes
 /// for each object of its folder and 8 for each file of it and of its base, in hash tables that are at
 /// most 8/7 to 16/7 as large.
 /// Files are known by hashes of 64 bits: among 1,000,000 the chance that any two share one is 3 in
@@ -172,7 +173,12 @@ impl Proof<'_> {
             totals.files += 1;
             totals.bytes += file.size;
             totals.bytes_written += self.object(name, &file, &mut objects);
-            self.base_part(base_name, &file, base.as_ref());
+            // Without a base in the header, nothing can lie in one.
+            let from = head.base.as_ref().map_or(Some(name), |_| base_name);
+            let is_known = base.is_some() || head.base.is_none();
+            if let (Some(from), true) = (from, is_known) {
+                self.base_part(from, &file, base.as_ref());
+            }
             if !is_own && file.size > 0 {
                 files.insert(file.identity(&self.hasher));
             }
@@ -261,14 +267,11 @@ impl Proof<'_> {
     }
 
     /// Looks for the part of the file that lies in the base, among the base's own files.
-    fn base_part(&mut self, base_name: Option<&str>, file: &ManifestFile, base: Option<&Base>) {
-        let (Some(part), Some(base), Some(base_name)) =
-            (file.base_identity(&self.hasher), base, base_name)
-        else {
-            // Where the base's manifest cannot be read, that was said already.
+    fn base_part(&mut self, base_name: &str, file: &ManifestFile, base: Option<&Base>) {
+        let Some(part) = file.base_identity(&self.hasher) else {
             return;
         };
-        if !base.files.contains(&part) {
+        if !base.is_some_and(|base| base.files.contains(&part)) {
             self.proved.miss(Missing {
                 backup: base_name.to_owned(),
                 file: file.name.clone(),

@@ -508,6 +508,18 @@ async fn damage(view: &Destination, root: &std::path::Path) {
         ("full1", Problem::Absent)
     );
     assert_eq!(only(view, &chain(["inc2", "inc1"])).await.backup, "full1");
+    // Files in a base, and no base.
+    let (before, after) = (fixture("inc2"), "<contents>");
+    let (header, files) = before.split_once(after).unwrap();
+    let header = header.split_once("<base_backup>").unwrap().0;
+    put(
+        root,
+        "inc2/.backup",
+        format!("{header}{after}{files}").as_bytes(),
+    );
+    let proved = view.prove(&chain(["inc2"])).await.unwrap();
+    assert_eq!(proved.missing_count, 74, "{:?}", proved.missing);
+    assert_eq!(proved.missing[0].problem, Problem::NotInBase);
     // Nothing at all.
     let proved = view.prove(&chain(["absent"])).await.unwrap();
     assert_eq!(
