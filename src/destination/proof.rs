@@ -53,6 +53,8 @@ pub struct ManifestTotals {
     /// Bytes of all of them, the base's part included, as `total_size`.
     pub bytes: u64,
     /// Bytes that lie in its own folder, the manifest included, as `compressed_size`.
+    /// Less than that with `data_file_name_generator = 'checksum'`: there ClickHouse counts the files of
+    /// one content one by one, though they share an object.
     pub bytes_written: u64,
 }
 
@@ -72,6 +74,11 @@ pub struct Proved {
 }
 
 impl Proved {
+    fn found(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
     fn miss(&mut self, missing: Missing) {
         self.missing_count += 1;
         if self.missing.len() < MISSING_NAMED_MAX {
@@ -100,9 +107,10 @@ struct Base {
 /// `chain[0]` is the backup, then its base, its base's base, and so on.
 ///
 /// Bases are looked at first, and every backup of the chain whether one is built on it or not.
-/// Where a base cannot be read that is said once, and not again for each file in it. Manifests are streamed; what grows is, for one backup at a time, 16 bytes
-/// for each object of its folder and 8 for each file of it and of its base, in hash tables that are at
-/// most 8/7 to 16/7 as large.
+/// Where a base cannot be read, that is said once, and not again for each file in it.
+///
+/// Manifests are streamed; what grows is, for one backup at a time, 16 bytes for each object of its
+/// folder and 8 for each file of it and of its base, in hash tables that are 8/7 to 16/7 as large.
 /// Files are known by hashes of 64 bits: among 1,000,000 the chance that any two share one is 3 in
 /// 100,000,000.
 pub async fn prove(store: &Store, chain: &[String]) -> Result<Proved, Error> {
@@ -158,8 +166,7 @@ impl Proof<'_> {
             bytes_written: head.size_bytes,
             ..ManifestTotals::default()
         };
-        (self.proved.files, self.proved.bytes) =
-            (self.proved.files + 1, self.proved.bytes + head.size_bytes);
+        self.proved.found(head.size_bytes);
         let is_readable = loop {
             let file = match reader.next().await {
                 Ok(Some(file)) => file,
@@ -171,8 +178,10 @@ impl Proof<'_> {
                 Err(error) => return Err(error),
             };
             totals.files += 1;
-            totals.bytes += file.size;
-            totals.bytes_written += self.object(name, &file, &mut objects);
+            // Sizes are what the manifest says, and it may say anything.
+            totals.bytes = totals.bytes.saturating_add(file.size);
+            let written = self.object(name, &file, &mut objects);
+            totals.bytes_written = totals.bytes_written.saturating_add(written);
             // Without a base in the header, nothing can lie in one.
             let from = head.base.as_ref().map_or(Some(name), |_| base_name);
             let is_known = base.is_some() || head.base.is_none();
@@ -249,8 +258,7 @@ impl Proof<'_> {
                 return 0;
             }
             *object |= NAMED;
-            (self.proved.files, self.proved.bytes) =
-                (self.proved.files + 1, self.proved.bytes + wanted);
+            self.proved.found(wanted);
             return wanted;
         }
         self.proved.miss(Missing {
