@@ -234,7 +234,7 @@ impl Destination {
         self.store
             .walk(address::folder(folder)?, |entry| {
                 summary.objects += 1;
-                summary.bytes += entry.size;
+                summary.bytes = summary.bytes.saturating_add(entry.size);
                 summary.newest = summary.newest.max(Some(entry.modified));
                 summary.has_lock |= entry.key == LOCK;
                 summary.has_manifest |= entry.key == MANIFEST;

@@ -146,7 +146,7 @@ async fn delete(
         };
         let deleted = deleted?;
         cleared.objects += deleted.objects;
-        cleared.bytes += deleted.bytes;
+        cleared.bytes = cleared.bytes.saturating_add(deleted.bytes);
         failed = failed.or(deleted.failed);
     }
     if is_interrupted {

@@ -53,6 +53,8 @@ pub struct ManifestTotals {
     /// Bytes of all of them, the base's part included, as `total_size`.
     pub bytes: u64,
     /// Bytes that lie in its own folder, the manifest included, as `compressed_size`.
+    /// Less than that with `data_file_name_generator = 'checksum'`: there ClickHouse counts the files of
+    /// one content one by one, though they share an object.
     pub bytes_written: u64,
 }
 
@@ -72,6 +74,11 @@ pub struct Proved {
 }
 
 impl Proved {
+    fn found(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
     fn miss(&mut self, missing: Missing) {
         self.missing_count += 1;
         if self.missing.len() < MISSING_NAMED_MAX {
@@ -99,9 +106,11 @@ struct Base {
 
 /// `chain[0]` is the backup, then its base, its base's base, and so on.
 ///
-/// Bases are looked at first. Manifests are streamed; what grows is, for one backup at a time, 16 bytes
-/// for each object of its folder and 8 for each file of it and of its base, in hash tables that are at
-/// most 8/7 to 16/7 as large.
+/// Bases are looked at first, and every backup of the chain whether one is built on it or not.
+/// Where a base cannot be read, that is said once, and not again for each file in it.
+///
+/// Manifests are streamed; what grows is, for one backup at a time, 16 bytes for each object of its
+/// folder and 8 for each file of it and of its base, in hash tables that are 8/7 to 16/7 as large.
 /// Files are known by hashes of 64 bits: among 1,000,000 the chance that any two share one is 3 in
 /// 100,000,000.
 pub async fn prove(store: &Store, chain: &[String]) -> Result<Proved, Error> {
@@ -157,8 +166,7 @@ impl Proof<'_> {
             bytes_written: head.size_bytes,
             ..ManifestTotals::default()
         };
-        (self.proved.files, self.proved.bytes) =
-            (self.proved.files + 1, self.proved.bytes + head.size_bytes);
+        self.proved.found(head.size_bytes);
         let is_readable = loop {
             let file = match reader.next().await {
                 Ok(Some(file)) => file,
@@ -170,9 +178,16 @@ impl Proof<'_> {
                 Err(error) => return Err(error),
             };
             totals.files += 1;
-            totals.bytes += file.size;
-            totals.bytes_written += self.object(name, &file, &mut objects);
-            self.base_part(base_name, &file, base.as_ref());
+            // Sizes are what the manifest says, and it may say anything.
+            totals.bytes = totals.bytes.saturating_add(file.size);
+            let written = self.object(name, &file, &mut objects);
+            totals.bytes_written = totals.bytes_written.saturating_add(written);
+            // Without a base in the header, nothing can lie in one.
+            let from = head.base.as_ref().map_or(Some(name), |_| base_name);
+            let is_known = base.is_some() || head.base.is_none();
+            if let (Some(from), true) = (from, is_known) {
+                self.base_part(from, &file, base.as_ref());
+            }
             if !is_own && file.size > 0 {
                 files.insert(file.identity(&self.hasher));
             }
@@ -243,8 +258,7 @@ impl Proof<'_> {
                 return 0;
             }
             *object |= NAMED;
-            (self.proved.files, self.proved.bytes) =
-                (self.proved.files + 1, self.proved.bytes + wanted);
+            self.proved.found(wanted);
             return wanted;
         }
         self.proved.miss(Missing {
@@ -261,14 +275,11 @@ impl Proof<'_> {
     }
 
     /// Looks for the part of the file that lies in the base, among the base's own files.
-    fn base_part(&mut self, base_name: Option<&str>, file: &ManifestFile, base: Option<&Base>) {
-        let (Some(part), Some(base), Some(base_name)) =
-            (file.base_identity(&self.hasher), base, base_name)
-        else {
-            // Where the base's manifest cannot be read, that was said already.
+    fn base_part(&mut self, base_name: &str, file: &ManifestFile, base: Option<&Base>) {
+        let Some(part) = file.base_identity(&self.hasher) else {
             return;
         };
-        if !base.files.contains(&part) {
+        if !base.is_some_and(|base| base.files.contains(&part)) {
             self.proved.miss(Missing {
                 backup: base_name.to_owned(),
                 file: file.name.clone(),

@@ -237,7 +237,7 @@ impl Store {
                 };
                 if let Some(size) = gone.and_then(|path| waiting.remove(&path)) {
                     done.objects += 1;
-                    done.bytes += size;
+                    done.bytes = done.bytes.saturating_add(size);
                 }
             }
             let Some(error) = first_error else { break };
@@ -289,12 +289,12 @@ impl Store {
                 }
             };
             let modified = time(&meta).map_err(|error| self.unlisted(folder, &error))?;
-            let (size, entry) = (meta.size, key);
-            if !each(Entry {
-                key: entry,
-                size,
+            let wants_more = each(Entry {
+                key,
+                size: meta.size,
                 modified,
-            }) {
+            });
+            if !wants_more {
                 return Ok(());
             }
         }

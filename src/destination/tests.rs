@@ -508,6 +508,18 @@ async fn damage(view: &Destination, root: &std::path::Path) {
         ("full1", Problem::Absent)
     );
     assert_eq!(only(view, &chain(["inc2", "inc1"])).await.backup, "full1");
+    // Files in a base, and no base.
+    let (before, after) = (fixture("inc2"), "<contents>");
+    let (header, files) = before.split_once(after).unwrap();
+    let header = header.split_once("<base_backup>").unwrap().0;
+    put(
+        root,
+        "inc2/.backup",
+        format!("{header}{after}{files}").as_bytes(),
+    );
+    let proved = view.prove(&chain(["inc2"])).await.unwrap();
+    assert_eq!(proved.missing_count, 74, "{:?}", proved.missing);
+    assert_eq!(proved.missing[0].problem, Problem::NotInBase);
     // Nothing at all.
     let proved = view.prove(&chain(["absent"])).await.unwrap();
     assert_eq!(
@@ -526,6 +538,69 @@ async fn all_missing_files_are_counted_and_twenty_named() {
         .unwrap();
     assert_eq!((proved.missing_count, proved.missing.len()), (81, 20));
     assert_eq!(proved.own.files, 85);
+}
+
+#[tokio::test]
+async fn sizes_and_names_that_no_backup_has_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, size: u64| {
+        format!("<file><name>{name}</name><size>{size}</size><checksum>1</checksum></file>")
+    };
+    let files = [
+        file("a", u64::MAX),
+        file("a", u64::MAX),
+        file("../../b", 1),
+        file("/", 1),
+    ]
+    .concat();
+    let text =
+        format!("<config><version>1</version><uuid>u</uuid><contents>{files}</contents></config>");
+    put(dir.path(), "one/.backup", text.as_bytes());
+    put(dir.path(), "b", b"1");
+    let proved = folder_view(dir.path())
+        .prove(&chain(["one"]))
+        .await
+        .unwrap();
+    assert_eq!(
+        (proved.missing_count, proved.own.files),
+        (4, 4),
+        "{:?}",
+        proved.missing
+    );
+    assert_eq!(proved.own.bytes, u64::MAX);
+}
+
+/// Two entries of one name are one object; where they contradict each other, one of them is wrong.
+#[tokio::test]
+async fn a_name_that_stands_twice_is_looked_at_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let file =
+        |size: u64| format!("<file><name>a</name><size>{size}</size><checksum>1</checksum></file>");
+    let text = |files: String| {
+        format!("<config><version>1</version><uuid>u</uuid><contents>{files}</contents></config>")
+    };
+    put(dir.path(), "one/a", b"123");
+    put(
+        dir.path(),
+        "one/.backup",
+        text(file(3) + &file(3)).as_bytes(),
+    );
+    let view = folder_view(dir.path());
+    let proved = view.prove(&chain(["one"])).await.unwrap();
+    assert_eq!(
+        (proved.missing_count, proved.files, proved.own.files),
+        (0, 2, 2)
+    );
+    assert_eq!(proved.own.bytes_written - proved.bytes, 0);
+    put(
+        dir.path(),
+        "one/.backup",
+        text(file(3) + &file(4)).as_bytes(),
+    );
+    assert_eq!(
+        only(&view, &chain(["one"])).await.problem,
+        Problem::OtherSize
+    );
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ pub struct ManifestHead {
     pub backup_id: Option<String>,
     /// What it is built on.
     pub base: Option<BaseRef>,
-    /// Last-Modified of the manifest: when the backup was complete.
+    /// Last-Modified of the manifest: when the backup was complete. From S3 in whole seconds, while
+    /// listings have fractions.
     pub modified: Timestamp,
     /// Size of the manifest itself, in bytes.
     pub size_bytes: u64,
