@@ -36,7 +36,8 @@ pub(super) fn judge(
         .iter()
         .map(|backup| backup.slot_or_creation().to_zoned(zone.clone()).date())
         .collect();
-    let of_periods: [(Option<u32>, fn(Date) -> Period); 4] = [
+    type PeriodOf = fn(Date) -> Period;
+    let of_periods: [(Option<u32>, PeriodOf); 4] = [
         (policy.keep_daily, Period::Day),
         (policy.keep_weekly, week),
         (policy.keep_monthly, month),

@@ -56,7 +56,10 @@ impl Worker {
         loop {
             changes.borrow_and_update();
             let news = self.0.live.standing_changed.notified();
-            let can_look = self.is_read_in() && self.has_listed();
+            // A removal waits until the view is known to be of the right place; a proof is refused.
+            let can_look = self.is_read_in()
+                && self.has_listed()
+                && (kind == Beside::Proofs || self.needs_bound_view().is_ok());
             let (view, now) = (self.0.catalog.view(), self.0.clock.now());
             let pause = match next(&view, kind, now).filter(|_| can_look) {
                 Some(operation) => {

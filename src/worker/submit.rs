@@ -1,8 +1,10 @@
 //! The two verbs of the API: submit and cancel.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::catalog::{CatalogError, Change, Decision, View};
@@ -12,6 +14,9 @@ use crate::operation::{
 
 /// Client operations that may wait where `allow_parallel` lets them.
 const CLIENT_QUEUE_MAX_OPERATIONS: usize = 100;
+
+/// How long a request waits for the first look at the destination.
+const FIRST_LOOK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
@@ -65,6 +70,9 @@ impl Worker {
     /// # Errors
     /// When another client's operation is active, or the catalog cannot be written.
     pub async fn submit(&self, request: Request) -> Result<Submitted, SubmitError> {
+        // An operation of now would stand in the way of the history that is about to be read in.
+        let stop = CancellationToken::new();
+        let _ = tokio::time::timeout(FIRST_LOOK_PATIENCE, self.first_look(&stop)).await;
         let operation = self.client_operation(request);
         let allow_parallel = self.0.allow_parallel;
         let submitted = self
@@ -137,7 +145,7 @@ impl Worker {
             cancel: settings.cancel_limit,
             retry: Retry {
                 attempts: 1,
-                delay: std::time::Duration::ZERO,
+                delay: Duration::ZERO,
             },
         }
     }

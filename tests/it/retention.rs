@@ -30,6 +30,8 @@ async fn trade(nights: &Nights, night: usize) {
         "INSERT INTO shop.orders SELECT number + 1000000 * {night}, toDate('2026-04-01') + number % 30, 5 FROM numbers(200)"
     );
     nights.engine.sql(&statement).await;
+    // A merge between the backup and the comparison would change what a sum is made of.
+    nights.engine.sql("OPTIMIZE TABLE shop.by_day FINAL").await;
 }
 
 /// Nights one after the other, each with the exact look at the destination after it.
@@ -145,7 +147,7 @@ async fn an_emptied_server_removes_nothing_until_that_is_said_to_be_meant() {
     if engine::is_foreign() {
         return;
     }
-    let config = format!("[schedules.daily]\ncron = \"0 2 * * *\"\n[retention]\nkeep_last = 3");
+    let config = "[schedules.daily]\ncron = \"0 2 * * *\"\n[retention]\nkeep_last = 3";
     let nights = Nights::on_disk(&config).await;
     nights.engine.seed("shop", 2_000).await;
     let dates = dates(10);
@@ -181,7 +183,8 @@ async fn an_emptied_server_removes_nothing_until_that_is_said_to_be_meant() {
     settled(&daemon).await;
     let left = names(&daemon).await;
     // The newest that was proved stays in any case; all of these were.
-    assert_eq!(left, some(&dates[6..9]), "it goes on once that is meant");
+    let (_, plan) = daemon.get_json("/api/v1/retention/plan").await;
+    assert_eq!(left, some(&dates[6..9]), "it goes on: {plan}");
     daemon.stop().await;
     // The next small one is ordinary by now.
     let daemon = nights.night(dates[9]).await;

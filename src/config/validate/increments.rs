@@ -199,9 +199,9 @@ fn mean_seconds(slots: &[Timestamp]) -> u64 {
 fn is_due_on(calendar: &Calendar, slots: &[Timestamp], now: Timestamp, day: i8) -> bool {
     let zone = calendar.zone();
     let is_on = |slot: &Timestamp| zone.to_datetime(*slot).weekday().to_monday_one_offset() == day;
-    let coming = (0..8).filter_map(|days| {
+    let mut coming = (0..8).filter_map(|days| {
         let from = now.checked_add(jiff::SignedDuration::from_hours(24 * days));
         calendar.next_after(from.ok()?)
     });
-    slots.iter().any(is_on) || coming.map(|slot| is_on(&slot)).any(|is_on| is_on)
+    slots.iter().any(is_on) || coming.any(|slot| is_on(&slot))
 }

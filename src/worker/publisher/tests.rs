@@ -133,7 +133,8 @@ fn backups() -> Vec<Backup> {
     let missing = Missing {
         backup: "damaged".to_owned(),
         file: "data/x".to_owned(),
-        size_wanted: 3,
+        size_wanted: Some(3),
+        problem: "is not there".to_owned(),
         size_found: None,
     };
     vec![

@@ -81,7 +81,8 @@ impl Nights {
         };
         let daemon = self.home.start_with(options).await;
         eventually("what lies there is read in", || async {
-            daemon.worker.is_read_in().then_some(())
+            let is_listed = daemon.worker.standing().listed_at.is_some();
+            (daemon.worker.is_read_in() && is_listed).then_some(())
         })
         .await;
         daemon

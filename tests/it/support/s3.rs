@@ -117,7 +117,6 @@ impl S3 {
     pub fn heal(&self) {
         *self.shared.rule.lock().unwrap() = None;
     }
-
 }
 
 impl Shared {
@@ -127,11 +126,10 @@ impl Shared {
             path: request.uri().path().to_owned(),
             query: request.uri().query().unwrap_or_default().to_owned(),
         };
-        let act = match self.rule.lock().unwrap().as_mut() {
+        match self.rule.lock().unwrap().as_mut() {
             Some(rule) => rule(&seen),
             None => Act::Pass,
-        };
-        act
+        }
     }
 }
 

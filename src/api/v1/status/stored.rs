@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::StatusProblem;
 use crate::api::ApiState;
 use crate::api::v1::backup::status_reason;
-use crate::backup::Backup;
+use crate::backup::{Backup, Origin};
 use crate::catalog::View;
 use crate::retention::{Plan, Stop, Verdict};
 use crate::worker::{Broken, Standing, ViewState};
@@ -23,6 +23,9 @@ pub(super) fn problems(state: &ApiState, view: &View, standing: &Standing) -> Ve
     problems.extend(standing.failure.as_deref().map(not_listed));
     if !state.worker.is_read_in() {
         problems.push(not_read_in());
+    }
+    if standing.view == ViewState::Unbound {
+        problems.extend(wrong_place(view, standing));
     }
     problems.extend(damaged(view));
     let retention = state.worker.retention_note();
@@ -54,6 +57,23 @@ fn not_listed(failure: &str) -> StatusProblem {
         hint: "check destination.url and its keys with: clickhouse-backupd config check --connect"
             .to_owned(),
     }
+}
+
+/// Backups were made, and our view has never seen one of them.
+fn wrong_place(view: &View, standing: &Standing) -> Option<StatusProblem> {
+    let unread = view
+        .backups()
+        .filter(|backup| backup.origin != Origin::Foreign && backup.manifest.is_none())
+        .count();
+    let url = standing.url.as_deref().unwrap_or("destination.url");
+    (unread > 0).then(|| StatusProblem {
+        kind: "unbound".to_owned(),
+        message: format!(
+            "ClickHouse made {unread} backups that are not in {url}: it may be the wrong place, so nothing there is proved or removed"
+        ),
+        hint: "compare destination.url with the endpoint of the disk or named collection in the server's configuration"
+            .to_owned(),
+    })
 }
 
 fn retention_failed(failure: &str) -> StatusProblem {
