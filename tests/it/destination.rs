@@ -21,6 +21,16 @@ fn nth(night: i64) -> Date {
     FIRST.checked_add(jiff::Span::new().days(night)).unwrap()
 }
 
+/// Waits for a problem in the status; gives all of them.
+async fn told(daemon: &TestDaemon, word: &str) -> String {
+    eventually("what is wrong is told", || async {
+        let (_, status) = daemon.get_json("/api/v1/status").await;
+        let problems = status["problems"].to_string();
+        problems.contains(word).then_some(problems)
+    })
+    .await
+}
+
 /// Removes the remains of dead attempts; the answer comes when that is done.
 async fn clean(daemon: &TestDaemon) {
     let (status, text) = daemon.post("/backup/clean/remote_broken").await;
@@ -146,43 +156,41 @@ async fn through_a_wrong_prefix_nothing_is_removed_and_that_is_told() {
         manifest.replace("backupd:", "theirs:"),
     )
     .unwrap();
-    for (url, word) in [
-        ("bucket/other", "no backup that this"),
-        ("absent/prefix", "list"),
-    ] {
-        std::fs::write(
-            nights.home.file(),
-            right.replace("s3://bucket/prefix", &format!("s3://{url}")),
-        )
-        .unwrap();
-        let options = clickhouse_backupd::daemon::Options {
-            clock: Clock::anchored(slot(nth(1))),
-            reload: None,
-            with_timer: false,
-        };
-        std::fs::remove_dir_all(nights.home.state()).unwrap();
-        let daemon = nights.home.start_with(options).await;
-        let told = eventually("what is wrong is told", || async {
-            let (_, status) = daemon.get_json("/api/v1/status").await;
-            let text = status.to_string();
-            text.contains(word).then_some(text)
-        })
-        .await;
-        assert!(told.contains(url), "{told}");
-        daemon.stop().await;
-        assert!(theirs.join(".backup").exists());
-        let own = nights
-            .s3
-            .as_ref()
-            .unwrap()
-            .bucket
-            .join("other/.clickhouse-backupd");
-        assert_eq!(
-            files_below(&own),
-            Vec::<String>::new(),
-            "nothing is written there"
-        );
-    }
+    let use_view = |url: &str| {
+        let text = right.replace("s3://bucket/prefix", &format!("s3://{url}"));
+        std::fs::write(nights.home.file(), text).unwrap();
+    };
+    std::fs::remove_dir_all(nights.home.state()).unwrap();
+    use_view("bucket/other");
+    // Later than the clock of the server, which says when a backup was made.
+    let daemon = nights.night(date(2027, 1, 20)).await;
+    let problems = told(&daemon, "may be the wrong place").await;
+    assert!(problems.contains("bucket/other"), "{problems}");
+    let made = one(&daemon, "2027-01-20").await;
+    assert_eq!(made["status"], "unproven", "{made}");
+    daemon.stop().await;
+    let theirs_now = files_below(&nights.s3.as_ref().unwrap().bucket.join("other"));
+    assert_eq!(
+        theirs_now,
+        ["old/.backup"],
+        "nothing is written there, or removed"
+    );
+
+    use_view("absent/prefix");
+    let options = clickhouse_backupd::daemon::Options {
+        clock: Clock::anchored(slot(date(2027, 1, 20))),
+        reload: None,
+        with_timer: false,
+    };
+    let daemon = nights.home.start_with(options).await;
+    let problems = told(&daemon, "cannot be listed").await;
+    assert!(problems.contains("absent"), "{problems}");
+    assert_eq!(
+        daemon.names().await.len(),
+        2,
+        "what was known is still known"
+    );
+    daemon.stop().await;
     assert!(nights.destination.join("2026-10-20/.backup").exists());
 }
 
