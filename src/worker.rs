@@ -113,6 +113,8 @@ pub struct Live {
     retention_asked: Notify,
     /// Comparisons with the destination run one after the other.
     refreshing: tokio::sync::Mutex<()>,
+    /// `state.json` is written by one at a time, who then looks at what is newest.
+    state_writing: tokio::sync::Mutex<()>,
     refresh_asked: Notify,
     publish_asked: Notify,
     /// What was looked at in the destination.

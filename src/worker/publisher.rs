@@ -115,10 +115,6 @@ impl Worker {
     ///
     /// # Errors
     /// When it was not written.
-    #[allow(
-        dead_code,
-        reason = "removals write the file of what they remove themselves"
-    )]
     pub(super) async fn publish_backup(&self, backup: &Backup) -> Result<(), destination::Error> {
         let Some(destination) = &self.0.destination else {
             return Ok(());
@@ -273,12 +269,9 @@ impl Worker {
                 return Ok(next.duration_since(now));
             }
         }
-        let state = StateFile::of(&view, self.0.live.server());
-        let body = serde_json::to_vec(&state).map_err(|error| destination::Error::Unavailable {
-            doing: format!("publishing {STATE_FILE}"),
-            text: error.to_string(),
-        })?;
-        let body = Bytes::from(body);
+        let _turn = self.0.live.state_writing.lock().await;
+        let view = self.0.catalog.view();
+        let body = self.state_body(&view)?;
         if publisher.state.as_ref() != Some(&body) {
             destination.write_own(STATE_FILE, body.clone()).await?;
             publisher.state = Some(body);
@@ -286,5 +279,27 @@ impl Worker {
         }
         publisher.state_of = Some(view);
         Ok(IDLE)
+    }
+
+    /// Writes `state.json` at once: before something that an older one would contradict.
+    pub(super) async fn publish_state_now(&self) -> Result<(), destination::Error> {
+        let Some(destination) = &self.0.destination else {
+            return Ok(());
+        };
+        if self.seen().is_left_alone(STATE_FILE) {
+            return Ok(());
+        }
+        let _turn = self.0.live.state_writing.lock().await;
+        let body = self.state_body(&self.0.catalog.view())?;
+        destination.write_own(STATE_FILE, body).await
+    }
+
+    fn state_body(&self, view: &View) -> Result<Bytes, destination::Error> {
+        let state = StateFile::of(view, self.0.live.server());
+        let body = serde_json::to_vec(&state).map_err(|error| destination::Error::Unavailable {
+            doing: format!("publishing {STATE_FILE}"),
+            text: error.to_string(),
+        })?;
+        Ok(Bytes::from(body))
     }
 }

@@ -263,6 +263,7 @@ impl Worker {
             let mut changes = state.map_or_else(Vec::new, |state| {
                 import::state(view, state, server, terms.now)
             });
+            import::end_what_was_made(&mut changes, &findings, terms.now);
             let mut busy = busy(view, &[], &terms.place);
             busy.extend(busy_before);
             let mut imported = import::records(view, &changes, findings, &busy, &terms);

@@ -176,6 +176,9 @@ impl Worker {
         id: OperationId,
     ) -> Result<Option<Failure>, Interrupted> {
         let destination = self.our_view()?;
+        // Were an older state.json read in after the removal, an operation in it that has ended would
+        // wait for a manifest that was removed.
+        self.publish_state_now().await?;
         let (mut first_error, mut needed) = (None, BTreeSet::new());
         for (index, item) in self.items_of(id).iter().enumerate() {
             if item.is_finished() {

@@ -103,7 +103,7 @@ async fn what_others_have_there_is_listed_and_left_alone() {
     assert_eq!(old["base"], "old-0");
     assert_eq!(old["retention"]["decision"], "keep");
     let (_, status) = daemon.get_json("/api/v1/status").await;
-    let others = status["destination"]["other_names"].to_string();
+    let others = status["destination"]["others"].to_string();
     for other in ["daily", "abc", "uvw"] {
         assert!(others.contains(other), "{status}");
     }

@@ -113,7 +113,8 @@ impl Process {
         assert!(status.success());
     }
 
-    fn log(&self) -> String {
+    /// What it logged so far.
+    pub fn log(&self) -> String {
         let mut text = String::new();
         std::fs::File::open(&self.log)
             .unwrap()

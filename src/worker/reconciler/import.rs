@@ -9,8 +9,8 @@ use crate::backup::{Backup, BackupKind, BackupName, Deleting, ManifestSeen, Orig
 use crate::catalog::{Change, View};
 use crate::destination::ManifestHead;
 use crate::operation::{
-    DeleteCause, DeleteWork, Event, Failure, FailureKind, Item, ItemState, Limits, Operation,
-    OperationId, State, Trigger, Work,
+    Attempt, AttemptId, DeleteCause, DeleteWork, Delivery, Event, Failure, FailureKind, Item,
+    ItemState, Limits, Operation, OperationId, Outcome, State, Trigger, Work,
 };
 use crate::worker::publisher::document::StateFile;
 
@@ -120,6 +120,66 @@ fn taken_over(operation: Operation, now: Timestamp) -> Operation {
         .clone()
         .apply(Event::GaveUp(failure), now)
         .unwrap_or(operation)
+}
+
+/// `state.json` is written some seconds after what happened. A backup whose own file is there was made,
+/// whatever an older `state.json` says of its operation: that must not go on, and make the record of a
+/// backup again that is being removed by now.
+pub fn end_what_was_made(changes: &mut [Change], findings: &[Finding], now: Timestamp) {
+    let made: HashMap<Uuid, &Backup> = findings
+        .iter()
+        .filter_map(|finding| finding.sidecar.as_deref())
+        .map(|backup| (backup.operation, backup))
+        .collect();
+    for change in changes {
+        let Change::PutOperation(operation) = change else {
+            continue;
+        };
+        let is_open = matches!(operation.work, Work::Backup(_)) && !operation.state.is_terminal();
+        let Some(backup) = made.get(&operation.id.as_uuid()).filter(|_| is_open) else {
+            continue;
+        };
+        if let Some(ended) = ended_as(operation, backup, now) {
+            **operation = ended;
+        }
+    }
+}
+
+/// The operation after it made this backup.
+fn ended_as(operation: &Operation, backup: &Backup, now: Timestamp) -> Option<Operation> {
+    let outcome = Outcome {
+        finished_at: backup.created_at,
+        files: backup.files.unwrap_or_default(),
+        bytes: backup.bytes.unwrap_or_default(),
+        bytes_written: backup.bytes_written.unwrap_or_default(),
+    };
+    let begun = match operation.state {
+        State::Pending => {
+            let (id, _) = AttemptId::parse(&backup.attempt)?;
+            let attempt = Attempt {
+                id,
+                backup: backup.name.clone(),
+                place: backup.place.clone(),
+                started_at: operation.submitted_at,
+                ended_at: None,
+                delivery: Delivery::Accepted,
+                server: None,
+                tables: backup.tables,
+                bytes_expected: None,
+                manifest: backup.manifest.clone(),
+                is_cleared: false,
+                failure: None,
+            };
+            Event::BegunHere(Some(Box::new(attempt)))
+        }
+        State::Starting => Event::Accepted(operation.attempt()?.server.clone()?),
+        _ => {
+            let finished = operation.clone().apply(Event::Finished(outcome), now);
+            return finished.ok();
+        }
+    };
+    let begun = operation.clone().apply(begun, now).ok()?;
+    begun.apply(Event::Finished(outcome), now).ok()
 }
 
 /// What findings mean. `before` are changes that are written with these: operations that come in.
@@ -445,7 +505,7 @@ pub fn vanished(
 
 /// Everything of a record goes.
 pub fn forgotten(record: &Backup) -> impl Iterator<Item = Change> {
-    let attempt = crate::operation::AttemptId::parse(&record.attempt);
+    let attempt = AttemptId::parse(&record.attempt);
     let contents = attempt.map(|(attempt, _)| Change::DropContents(attempt));
     std::iter::once(Change::ForgetBackup(record.name.clone())).chain(contents)
 }
