@@ -214,6 +214,7 @@ impl Destination {
     /// # Errors
     /// When it cannot be removed.
     pub async fn remove_lock(&self, folder: &str) -> Result<(), Error> {
+        self.is_a_folder_of_its_own(folder)?;
         self.store.delete(&key(folder, LOCK)?).await
     }
 
@@ -222,6 +223,7 @@ impl Destination {
     /// # Errors
     /// When it cannot be removed.
     pub async fn remove_manifest(&self, folder: &str) -> Result<(), Error> {
+        self.is_a_folder_of_its_own(folder)?;
         self.store.delete(&key(folder, MANIFEST)?).await
     }
 
@@ -276,6 +278,12 @@ impl Destination {
         keep_going: impl Fn() -> bool,
     ) -> Result<Cleared, Error> {
         let folder = address::folder(folder)?;
+        self.is_a_folder_of_its_own(folder)?;
+        clear::clear(&self.store, folder, keep_going).await
+    }
+
+    /// Nothing is deleted through a link: what it leads to is not ours.
+    fn is_a_folder_of_its_own(&self, folder: &str) -> Result<(), Error> {
         if self.store.is_link(folder) {
             return Err(Error::Invalid {
                 what: self.store.shown(folder),
@@ -283,7 +291,7 @@ impl Destination {
                     .to_owned(),
             });
         }
-        clear::clear(&self.store, folder, keep_going).await
+        Ok(())
     }
 
     /// Whether we may write and delete here: writes a file of ours, reads it back and deletes it.

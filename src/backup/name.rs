@@ -12,6 +12,21 @@ pub use template::{KINDS, NameShapes, NameTemplate, NameTemplateError, Resolutio
 /// The most characters a backup's name may have.
 pub const BACKUP_NAME_LENGTH_MAX: usize = 128;
 
+/// Endings that ClickHouse takes for archives (`hasRegisteredArchiveFileExtension` in its source).
+const ARCHIVE_ENDINGS: [&str; 11] = [
+    ".tar",
+    ".tar.gz",
+    ".tgz",
+    ".tar.bz2",
+    ".tar.lzma",
+    ".tar.zst",
+    ".tzst",
+    ".tar.xz",
+    ".zip",
+    ".zipx",
+    ".7z",
+];
+
 /// The most characters of a refused text that an error repeats.
 const SHOWN_CHARS_MAX: usize = 64;
 
@@ -27,7 +42,7 @@ pub struct BackupName(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "backup name \"{shown}\" is not 1 to {BACKUP_NAME_LENGTH_MAX} of the characters A-Z a-z 0-9 . _ - \
-     beginning with a letter, a digit or _"
+     beginning with a letter, a digit or _, and without the ending of an archive (.zip, .tar, …)"
 )]
 pub struct BackupNameError {
     /// The text, shortened, control characters escaped.
@@ -64,7 +79,8 @@ impl TryFrom<String> for BackupName {
     fn try_from(name: String) -> Result<Self, Self::Error> {
         let fits = name.len() <= BACKUP_NAME_LENGTH_MAX
             && name.bytes().all(allowed)
-            && name.bytes().next().is_some_and(allowed_first);
+            && name.bytes().next().is_some_and(allowed_first)
+            && !is_archive(&name);
         if fits {
             Ok(Self(name))
         } else {
@@ -109,6 +125,12 @@ impl fmt::Display for BackupName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+/// Whether ClickHouse would write one archive file under this name, where others become a folder
+/// (seen with 26.9): nobody could list it, prove it or build on it.
+fn is_archive(name: &str) -> bool {
+    ARCHIVE_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 fn allowed(byte: u8) -> bool {

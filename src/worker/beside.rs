@@ -15,8 +15,8 @@ use crate::operation::{
     State, Trigger, Work,
 };
 
-/// Longest sleep: the wall clock may be set meanwhile.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// Longest sleep: a commit, or news of the destination, ends it.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 /// Wait after the catalog could not be written.
 const CATALOG_RETRY: Duration = Duration::from_secs(5);
 
@@ -76,7 +76,8 @@ impl Worker {
                         }
                     }
                 }
-                None => until_next(&view, kind, now),
+                None if can_look => until_next(&view, kind, now),
+                None => SLEEP_MAX,
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -268,7 +269,8 @@ fn until_next(view: &View, kind: Beside, now: Timestamp) -> Duration {
     let waiting = view
         .unfinished()
         .filter(|operation| belongs(operation, kind))
-        .filter_map(|operation| operation.not_before);
+        .filter_map(|operation| operation.not_before)
+        .filter(|at| *at > now);
     let next = waiting.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
     next.min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
 }

@@ -115,7 +115,10 @@ impl Worker {
         let holds = holds(&view, &[], now);
         let mut plan = plan(&Situation {
             rules: &rules,
-            backups: view.backups().collect(),
+            backups: view
+                .backups()
+                .filter(|backup| backup.place == self.0.place)
+                .collect(),
             holds: &holds,
             adoptions: view.adoptions(),
             server: self.0.live.server(),

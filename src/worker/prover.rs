@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::beside::Interrupted;
 use super::hold::chain_names;
 use super::{JournalError, Worker};
@@ -9,8 +11,8 @@ use crate::backup::{Backup, BackupName, Missing, Origin, Proof, ProofLevel, Proo
 use crate::catalog::{Change, Decision, View};
 use crate::destination::{self, Destination, Problem, Proved};
 use crate::operation::{
-    Failure, FailureKind, Item, ItemState, Operation, OperationId, Selection, Trigger, VerifyWork,
-    Work,
+    Failure, FailureKind, Item, ItemState, Limits, Operation, OperationId, Selection, Trigger,
+    VerifyWork, Work,
 };
 
 /// Backups that one operation proves at most; the rest comes with the next one.
@@ -25,7 +27,7 @@ impl Worker {
         &self,
         id: OperationId,
     ) -> Result<Option<Failure>, Interrupted> {
-        let items = self.items_of(id);
+        let (items, mut first_error) = (self.items_of(id), None);
         for (index, item) in items.iter().enumerate() {
             if item.is_finished() {
                 continue;
@@ -34,14 +36,22 @@ impl Worker {
                 return Ok(None);
             }
             let view = self.0.catalog.view();
-            let visible = view.record(&item.backup).is_some_and(Backup::is_visible);
-            if !visible {
-                let reason = "it was removed before its turn came".to_owned();
+            let is_there = |record: &Backup| record.is_visible() && record.place == self.0.place;
+            if !view.record(&item.backup).is_some_and(is_there) {
+                let reason = "it was removed before its turn came, or lies elsewhere".to_owned();
                 self.note_item(id, index, ItemState::Left { reason })
                     .await?;
                 continue;
             }
-            let proof = self.prove(&item.backup).await?;
+            let proof = match self.prove(&item.backup).await {
+                Ok(proof) => proof,
+                Err(error @ Interrupted::Journal(_)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(operation.id = %id, backup.name = %item.backup, "proving {}: {error}", item.backup);
+                    first_error.get_or_insert(error);
+                    continue;
+                }
+            };
             let state = ItemState::Done {
                 objects: proof.files,
                 bytes: proof.bytes,
@@ -53,6 +63,9 @@ impl Worker {
             .iter()
             .filter_map(|item| damage(view.record(&item.backup)?))
             .collect();
+        if let Some(error) = first_error {
+            return Err(error);
+        }
         Ok((!damaged.is_empty()).then(|| Failure::new(FailureKind::Damaged, damaged.join("; "))))
     }
 
@@ -78,7 +91,12 @@ impl Worker {
         };
         // Another backup under the name is not this one, however whole it is.
         let known = view.record(name).and_then(|backup| backup.manifest.clone());
-        let head = destination.head(name.as_str()).await?;
+        let head = match destination.head(name.as_str()).await {
+            Ok(head) => head,
+            // No manifest any more: the proof says so.
+            Err(destination::Error::Invalid { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
         let differs = match (&known, &head) {
             (Some(known), Some(head)) => known.uuid != head.uuid,
             _ => false,
@@ -97,7 +115,7 @@ impl Worker {
         took: Duration,
     ) -> Result<Proof, Interrupted> {
         let now = self.0.clock.now();
-        let proof = proof_of(name, &looked, now, took);
+        let proof = result_of(name, &looked, now, took);
         let own = looked.map(|proved| proved.own).unwrap_or_default();
         let (wanted, written) = (name.clone(), proof.clone());
         let decide = move |view: &View| {
@@ -196,14 +214,18 @@ fn newest_of_each(view: &View) -> Vec<&Backup> {
 
 /// The proof that follows a backup by itself.
 pub(super) fn after_backup(made: &Backup, by: &Operation, number: u64) -> Operation {
+    let now = by.finished_at.unwrap_or(made.created_at);
+    proof_of(made, super::removal::limits_beside(by.limits), now, number)
+}
+
+/// A proof that nobody asked for.
+pub(super) fn proof_of(made: &Backup, limits: Limits, now: Timestamp, number: u64) -> Operation {
     let id = OperationId::of_client();
     let selection = Selection::One(made.name.clone());
     let work = Work::Verify(VerifyWork {
         selection,
         level: ProofLevel::Files,
     });
-    let now = by.finished_at.unwrap_or(made.created_at);
-    let limits = super::removal::limits_beside(by.limits);
     let command = format!("verify {}", made.name);
     let mut operation = Operation::new(id, Trigger::Daemon, work, command, limits, now);
     operation.number = number;
@@ -213,7 +235,7 @@ pub(super) fn after_backup(made: &Backup, by: &Operation, number: u64) -> Operat
 /// What one look at the files of a backup gave, or why it could not begin: a broken chain.
 type Looked = Result<Proved, String>;
 
-fn proof_of(name: &BackupName, looked: &Looked, now: jiff::Timestamp, took: Duration) -> Proof {
+fn result_of(name: &BackupName, looked: &Looked, now: Timestamp, took: Duration) -> Proof {
     let (files, bytes, count, first) = match looked {
         Ok(proved) => {
             let first = proved.missing.iter().take(Proof::MISSING_MAX).map(missing);

@@ -7,17 +7,22 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::hold::holds;
-use super::removal::{RemovalError, begun, item_of};
+use super::prover::proof_of;
+use super::removal::{RemovalError, begun, item_of, limits_beside};
 use super::{RetentionNote, Worker};
-use crate::backup::{BackupName, ProofLevel};
-use crate::catalog::{CatalogError, Decision, View};
-use crate::operation::{DeleteCause, Item, Operation, Trigger, Work};
+use crate::backup::{BackupName, Origin, ProofLevel, chain};
+use crate::catalog::{CatalogError, Change, Decision, View};
+use crate::destination::ManifestHead;
+use crate::operation::{DeleteCause, Item, ItemState, Operation, Trigger, Work};
 use crate::retention::{Plan, Situation, Verdict, plan};
 
 /// Wait after a round that failed, before the next one.
 const FAILED_RETRY: Duration = Duration::from_secs(60);
 /// Longest sleep: the wall clock may be set meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// Backups of unread manifest that one round looks at.
+const UNREAD_AT_A_TIME_MAX: usize = 20;
 
 /// What came of a round.
 #[derive(Debug)]
@@ -52,6 +57,9 @@ struct Reasons {
 impl Worker {
     /// Retires backups until `stop`.
     pub async fn run_retention(self, stop: CancellationToken) {
+        if self.0.destination.is_none() {
+            return;
+        }
         let mut changes = self.0.catalog.subscribe();
         let mut rules = self.0.rules.clone();
         let (mut last, mut due_at) = (None, self.0.clock.now());
@@ -61,7 +69,8 @@ impl Worker {
             let (view, now) = (self.0.catalog.view(), self.0.clock.now());
             let reasons = self.reasons(&view);
             let is_due = last.as_ref() != Some(&reasons) || now >= due_at;
-            if self.0.destination.is_some() && self.is_read_in() && is_due && is_quiet(&view) {
+            let may = self.is_read_in() && is_quiet(&view);
+            if may && is_due {
                 let round = tokio::select! {
                     () = stop.cancelled() => return,
                     round = self.retire() => round,
@@ -71,14 +80,17 @@ impl Worker {
                 due_at = now.checked_add(wait).unwrap_or(now);
             }
             let until = due_at.duration_since(self.0.clock.now());
-            let pause = Duration::try_from(until).unwrap_or_default().min(SLEEP_MAX);
+            let pause = match may {
+                true => Duration::try_from(until).unwrap_or_default().min(SLEEP_MAX),
+                // The commit that brings a quiet moment wakes us.
+                false => SLEEP_MAX,
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = changes.changed() => {}
                 _ = rules.changed() => due_at = self.0.clock.now(),
                 () = self.0.live.retention_asked.notified() => due_at = self.0.clock.now(),
-                // A round that waits for a quiet moment is woken by the commit that brings it.
-                () = tokio::time::sleep(pause.max(Duration::from_millis(100))) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -159,6 +171,8 @@ impl Worker {
     }
 
     async fn retire(&self) -> Result<Round, RoundError> {
+        // What ends between the two questions and the listing is in one of them.
+        let mut running = self.running().await?;
         self.refresh()
             .await
             .map_err(|error| RoundError::NotListed(error.to_string()))?;
@@ -169,9 +183,15 @@ impl Worker {
             ));
         }
         self.resume_removals().await?;
-        let running = self.running().await?;
+        self.read_unproven().await?;
+        running.extend(self.running().await?);
         let contact = self.contact().await;
-        let server = contact.answer.ok().map(|(server, _)| server.uuid);
+        let server = match contact.answer {
+            Ok((server, _)) => Some(server.uuid),
+            // Whether it is the same server as ever is not known.
+            Err(failure) => return Err(RoundError::NotListed(failure.message)),
+        };
+        let place = self.0.place.clone();
         let (rules, now) = (self.0.rules.borrow().clone(), self.0.clock.now());
         let sweeps = rules.sweep_broken;
         let operation = self.removal(
@@ -184,7 +204,10 @@ impl Worker {
             let holds = holds(view, &running, now);
             let plan = plan(&Situation {
                 rules: &rules,
-                backups: view.backups().collect(),
+                backups: view
+                    .backups()
+                    .filter(|backup| backup.place == place)
+                    .collect(),
                 holds: &holds,
                 adoptions: view.adoptions(),
                 server,
@@ -223,6 +246,57 @@ impl Worker {
         }
     }
 
+    /// Backups whose manifest could not be read when they were made are looked at again; then they are
+    /// proved as any other.
+    async fn read_unproven(&self) -> Result<(), RoundError> {
+        let Some(destination) = &self.0.destination else {
+            return Ok(());
+        };
+        let view = self.0.catalog.view();
+        let unread = view.backups().filter(|backup| {
+            backup.manifest.is_none()
+                && backup.origin != Origin::Foreign
+                && backup.place == self.0.place
+        });
+        for backup in unread.take(UNREAD_AT_A_TIME_MAX) {
+            let head = match destination.head(backup.name.as_str()).await {
+                Ok(head) => head,
+                Err(error) => return Err(RoundError::NotListed(error.to_string())),
+            };
+            let is_its = |head: &ManifestHead| head.backup_id.as_deref() == Some(&*backup.attempt);
+            let Some(head) = head.filter(is_its) else {
+                continue;
+            };
+            let (name, manifest, now) = (
+                backup.name.clone(),
+                self.read_here(&head),
+                self.0.clock.now(),
+            );
+            let limits = limits_beside(self.client_limits());
+            let decide = move |view: &View| {
+                let changes =
+                    view.record(&name)
+                        .filter(|record| record.is_visible())
+                        .map(|record| {
+                            let mut record = record.clone();
+                            record.manifest = Some(manifest);
+                            record.changed_at = now;
+                            let proof = proof_of(&record, limits, now, view.next_number());
+                            [
+                                Change::PutBackup(Box::new(record)),
+                                Change::PutOperation(Box::new(proof)),
+                            ]
+                        });
+                Decision {
+                    changes: changes.into_iter().flatten().collect(),
+                    answer: (),
+                }
+            };
+            self.0.catalog.write(decide).await?;
+        }
+        Ok(())
+    }
+
     /// Takes up removals whose operation ended without them: it failed for good, or is not known any more.
     async fn resume_removals(&self) -> Result<(), RoundError> {
         let now = self.0.clock.now();
@@ -241,9 +315,13 @@ impl Worker {
                 })
                 .map(|backup| {
                     let reason = "an earlier removal did not end".to_owned();
-                    item_of(backup, vec![reason])
+                    // How far that one came is not known: it is no whole backup any more.
+                    let mut item = item_of(backup, vec![reason]);
+                    item.state = ItemState::Begun;
+                    item
                 })
                 .collect();
+            let items = dependents_first(view, items);
             if items.is_empty() {
                 return Decision {
                     changes: Vec::new(),
@@ -262,6 +340,17 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// What is built on another one goes before it.
+fn dependents_first(view: &View, mut items: Vec<Item>) -> Vec<Item> {
+    let depth = |item: &Item| {
+        let record = view.record(&item.backup);
+        let chain = record.map(|record| chain(|name| view.record(name), record));
+        chain.map_or(0, |chain| chain.map_or(usize::MAX, |links| links.len()))
+    };
+    items.sort_by_cached_key(|item| std::cmp::Reverse(depth(item)));
+    items
 }
 
 /// A round waits while a backup is proved that was just made, and while one removal is under way:

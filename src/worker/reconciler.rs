@@ -220,13 +220,13 @@ impl Worker {
         Ok(())
     }
 
-    /// What an earlier process published of everything that is no backup, where our memory is empty.
+    /// What an earlier process published of everything that is no backup, before anything was read in.
     async fn read_state(
         &self,
         destination: &Destination,
         view: &View,
     ) -> Result<Option<StateFile>, RefreshError> {
-        if view.read_in().is_some() || view.all_backups().next().is_some() {
+        if view.read_in().is_some() {
             return Ok(None);
         }
         let bytes = match destination.read_own(STATE_FILE).await {

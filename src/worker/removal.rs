@@ -13,9 +13,10 @@ use jiff::Timestamp;
 
 use super::beside::Interrupted;
 use super::hold::holds;
+use super::publisher::document::{Sidecar, sidecar_file};
 use super::reconciler::parse_destination;
 use super::{JournalError, Standing, Worker};
-use crate::backup::{Backup, BackupName, Deleting, dependents};
+use crate::backup::{Backup, BackupName, Deleting, Pin, Place, dependents};
 use crate::catalog::{CatalogError, Change, Decision, View};
 use crate::clickhouse::RunningRow;
 use crate::destination::Destination;
@@ -82,14 +83,21 @@ impl Worker {
         command: String,
     ) -> Result<Arc<Operation>, RemovalError> {
         self.needs_bound_view().map_err(RemovalError::NoView)?;
+        // Somebody may have built on it since the last listing; what runs now is asked before it, so
+        // that nothing falls between the two.
         let running = self.running().await?;
+        if let Err(error) = self.refresh().await {
+            return Err(RemovalError::NoView(error.to_string()));
+        }
         let (name, standing, now) = (name.clone(), self.standing(), self.0.clock.now());
+        let place = self.0.place.clone();
         let operation = self.removal(Trigger::Client, DeleteCause::Caller, command, now);
         let decide = move |view: &View| {
             let wanted = Wanted {
                 name: &name,
                 force,
                 standing: &standing,
+                place: &place,
             };
             match chosen(view, &wanted, &running, now) {
                 Ok(items) => begun(view, operation, items, now),
@@ -168,6 +176,7 @@ impl Worker {
         id: OperationId,
     ) -> Result<Option<Failure>, Interrupted> {
         let destination = self.our_view()?;
+        let (mut first_error, mut needed) = (None, BTreeSet::new());
         for (index, item) in self.items_of(id).iter().enumerate() {
             if item.is_finished() {
                 continue;
@@ -175,12 +184,32 @@ impl Worker {
             if !self.goes_on(id) {
                 return Ok(None);
             }
-            self.not_at_work(&item.backup).await?;
-            let was_begun = item.state == ItemState::Begun;
-            if !was_begun {
-                self.note_item(id, index, ItemState::Begun).await?;
+            let try_one = async || {
+                self.not_at_work(&item.backup).await?;
+                let was_begun = item.state == ItemState::Begun;
+                if !was_begun && !self.begin_item(id, index).await? {
+                    return Ok(None);
+                }
+                let state = self.remove_item(destination, item, was_begun).await;
+                state.map(Some)
+            };
+            // What an increment is built on goes after it, or not at all.
+            if needed.contains(&item.backup) {
+                self.note_bases(&item.backup, &mut needed);
+                continue;
             }
-            let state = self.remove_item(destination, item, was_begun).await?;
+            let state = match try_one().await {
+                Ok(Some(state)) => state,
+                Ok(None) => continue,
+                Err(error @ Interrupted::Journal(_)) => return Err(error),
+                // One that cannot be removed does not keep the others.
+                Err(error) => {
+                    tracing::warn!(operation.id = %id, backup.name = %item.backup, "removing {}: {error}", item.backup);
+                    self.note_bases(&item.backup, &mut needed);
+                    first_error.get_or_insert(error);
+                    continue;
+                }
+            };
             match &state {
                 ItemState::Left { reason } => {
                     tracing::warn!(operation.id = %id, backup.name = %item.backup, "{} is left as it is: {reason}", item.backup);
@@ -194,7 +223,55 @@ impl Worker {
             }
             self.forget(id, index, item.backup.clone(), state).await?;
         }
-        Ok(None)
+        first_error.map_or(Ok(None), Err)
+    }
+
+    /// Everything that a backup is built on.
+    fn note_bases(&self, name: &BackupName, needed: &mut BTreeSet<BackupName>) {
+        let view = self.0.catalog.view();
+        let mut base = view.record(name).and_then(|record| record.base.clone());
+        while let Some(name) = base.filter(|name| needed.insert(name.clone())) {
+            base = view.record(&name).and_then(|record| record.base.clone());
+        }
+    }
+
+    /// Writes down that an item is begun, where that is still right: its backup is being removed by
+    /// this operation. After a loss of our memory it may be visible again, and somebody may rely on it.
+    async fn begin_item(&self, id: OperationId, index: usize) -> Result<bool, JournalError> {
+        let now = self.0.clock.now();
+        let decide = move |view: &View| {
+            let Some(operation) = view.operation(id) else {
+                return Decision {
+                    changes: Vec::new(),
+                    answer: false,
+                };
+            };
+            let mut operation = operation.as_ref().clone();
+            let mut may = false;
+            if let Some(item) = operation.items.get_mut(index) {
+                let record = view.record(&item.backup);
+                let is_ours = record.is_none_or(|record| {
+                    record
+                        .deleting
+                        .as_ref()
+                        .is_some_and(|deleting| deleting.operation == id.as_uuid())
+                });
+                let is_held = record.is_none() && holds(view, &[], now).contains_key(&item.backup);
+                may = is_ours && !is_held;
+                item.state = if may {
+                    ItemState::Begun
+                } else {
+                    ItemState::Left {
+                        reason: "it is not being removed any more: its removal was decided before our memory was lost, or it is in use".to_owned(),
+                    }
+                };
+            }
+            Decision {
+                changes: vec![Change::PutOperation(Box::new(operation))],
+                answer: may,
+            }
+        };
+        Ok(self.0.catalog.write(decide).await?)
     }
 
     /// Something that nobody here asked for may have begun on the server meanwhile.
@@ -228,14 +305,22 @@ impl Worker {
             reason: reason.to_owned(),
         };
         let head = destination.head(folder).await?;
-        match (&head, &item.manifest) {
-            (Some(head), Some(decided)) if head.uuid != *decided => {
+        let view = self.0.catalog.view();
+        let record = view.record(&item.backup);
+        match (&head, &item.manifest, record) {
+            (Some(head), Some(decided), _) if head.uuid != *decided => {
                 return Ok(left("another backup was made under this name"));
             }
-            (Some(_), None) => return Ok(left("it is a whole backup by now")),
+            // Its manifest was never read before; it says itself whose it is.
+            (Some(head), None, Some(record))
+                if head.backup_id.as_deref() == Some(record.attempt.as_str()) => {}
+            (Some(_), None, _) => return Ok(left("it is a whole backup by now")),
             _ => {}
         }
-        let is_remains = item.manifest.is_none();
+        if !was_begun && let Some(pin) = self.foreign_pin(destination, record).await? {
+            return Ok(left(&format!("it was pinned through another daemon{pin}")));
+        }
+        let is_remains = record.is_none();
         if destination.lock(folder).await?.is_some() {
             // Remains of a dead attempt have their lock; where a backup was, it is somebody's new one.
             if !is_remains || was_begun {
@@ -243,8 +328,7 @@ impl Worker {
             }
             destination.remove_lock(folder).await?;
         }
-        let view = self.0.catalog.view();
-        if let Some(record) = view.record(&item.backup) {
+        if let Some(record) = record {
             self.publish_backup(record).await?;
         }
         if head.is_some() {
@@ -254,10 +338,35 @@ impl Worker {
         if let Some(reason) = cleared.interrupted {
             return Ok(ItemState::Left { reason });
         }
-        destination.delete_own(&format!("{folder}.json")).await?;
+        destination.delete_own(&sidecar_file(&item.backup)).await?;
         let objects = cleared.objects + u64::from(head.is_some());
         let bytes = cleared.bytes + head.map_or(0, |head| head.size_bytes);
         Ok(ItemState::Done { objects, bytes })
+    }
+
+    /// Whether our file says that somebody pinned it, which we do not know: another daemon works here,
+    /// too.
+    async fn foreign_pin(
+        &self,
+        destination: &Destination,
+        record: Option<&Backup>,
+    ) -> Result<Option<String>, Interrupted> {
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        let file = sidecar_file(&record.name);
+        let Some(bytes) = destination.read_own(&file).await? else {
+            return Ok(None);
+        };
+        let published = Sidecar::read(&record.name, &bytes).ok();
+        let pinned = published.and_then(|sidecar| sidecar.backup.pinned);
+        let since = record.deleting.as_ref().map(|deleting| deleting.since);
+        // An unpinning of ours is published within seconds; a pin of another daemon is there for longer.
+        let is_news =
+            |pin: &Pin| since.is_some_and(|since| pin.at < since) && record.pinned.is_none();
+        Ok(pinned
+            .filter(is_news)
+            .map(|pin| pin.by.map(|by| format!(" by {by}")).unwrap_or_default()))
     }
 
     /// Writes down that an item is finished, and forgets its backup.
@@ -274,10 +383,13 @@ impl Worker {
                 .record(&name)
                 .filter(|record| record.deleting.is_some())
             {
+                // The next listing finds what is there now, and our file about it.
                 changes.push(Change::ForgetBackup(name));
-                changes.extend(
-                    AttemptId::parse(&record.attempt).map(|(id, _)| Change::DropContents(id)),
-                );
+                if matches!(state, ItemState::Done { .. }) {
+                    changes.extend(
+                        AttemptId::parse(&record.attempt).map(|(id, _)| Change::DropContents(id)),
+                    );
+                }
             }
             if let Some(operation) = view.operation(id) {
                 let mut operation = operation.as_ref().clone();
@@ -300,6 +412,7 @@ struct Wanted<'a> {
     name: &'a BackupName,
     force: bool,
     standing: &'a Standing,
+    place: &'a Place,
 }
 
 /// The items of a removal by name: what is built on it first.
@@ -321,17 +434,40 @@ fn chosen(
     if let Some(removing) = removing(view, name) {
         return Err(RemovalError::Active(name.clone(), removing));
     }
-    let Some(backup) = view.backup(name) else {
+    let exact = view.record(name).filter(|record| record.is_visible());
+    let Some(backup) = exact else {
         let broken = wanted
             .standing
             .broken
             .iter()
             .find(|broken| broken.name == *name);
-        let broken = broken.ok_or_else(|| RemovalError::NotFound(name.clone()))?;
+        let broken = match (broken, view.backup(name)) {
+            (Some(broken), _) => broken,
+            // The one that a restore of this name would take is not removed by it.
+            (None, Some(other)) => {
+                return Err(RemovalError::Held {
+                    name: name.clone(),
+                    reasons: vec![format!(
+                        "the backup that was asked for under this name was written as {}; name that one",
+                        other.name
+                    )],
+                });
+            }
+            (None, None) => return Err(RemovalError::NotFound(name.clone())),
+        };
         free(name)?;
         let reasons = vec![broken.reason.clone(), "asked for by name".to_owned()];
         return Ok(vec![Item::new(name.clone(), None, reasons)]);
     };
+    if backup.place != *wanted.place {
+        return Err(RemovalError::Held {
+            name: name.clone(),
+            reasons: vec![format!(
+                "it lies in {}, and this daemon sees {} only",
+                backup.place, wanted.place
+            )],
+        });
+    }
     let along = dependents(view.backups(), &backup.name);
     if !along.is_empty() && !wanted.force {
         return Err(RemovalError::HasDependents {

@@ -9,8 +9,8 @@ use crate::backup::{Backup, BackupKind, BackupName, Deleting, ManifestSeen, Orig
 use crate::catalog::{Change, View};
 use crate::destination::ManifestHead;
 use crate::operation::{
-    DeleteCause, DeleteWork, Event, Failure, FailureKind, Item, Limits, Operation, OperationId,
-    State, Trigger, Work,
+    DeleteCause, DeleteWork, Event, Failure, FailureKind, Item, ItemState, Limits, Operation,
+    OperationId, State, Trigger, Work,
 };
 use crate::worker::publisher::document::StateFile;
 
@@ -214,7 +214,10 @@ fn resume(
                 .as_ref()
                 .map(|manifest| manifest.uuid.clone());
             let reason = format!("its removal began at {since} and did not end");
-            items.push(Item::new(backup.name.clone(), manifest, vec![reason]));
+            let mut item = Item::new(backup.name.clone(), manifest, vec![reason]);
+            // How far it came is not known: it is no whole backup any more.
+            item.state = ItemState::Begun;
+            items.push(item);
             imported.resumed.push(backup.name.clone());
         }
         let operation = operation.copied().unwrap_or(id).as_uuid();
@@ -271,7 +274,7 @@ impl<'a> History<'a> {
                     made.insert(attempt.id.as_str(), operation);
                 }
                 (Work::Delete(_), state, _) if !state.is_terminal() => {
-                    let items = operation.items.iter();
+                    let items = operation.items.iter().filter(|item| !item.is_finished());
                     removals.extend(items.map(|item| (&item.backup, operation.id)));
                 }
                 _ => {}

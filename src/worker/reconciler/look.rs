@@ -184,8 +184,9 @@ impl Worker {
             match round.destination.head(name.as_str()).await {
                 Ok(Some(head)) => Head::Found(Box::new(head)),
                 Ok(None) | Err(Error::NotFound { .. }) => Head::Missing,
-                Err(Error::Invalid { what, text }) => {
-                    self.other(&name, round.now, Some(format!("{what}: {text}")));
+                // One folder that refuses (an object in cold storage, say) does not hide the others.
+                Err(error @ (Error::Invalid { .. } | Error::Denied { .. })) => {
+                    self.other(&name, round.now, Some(error.to_string()));
                     return Ok(read);
                 }
                 Err(error) => return Err(error),
@@ -241,7 +242,7 @@ impl Worker {
                     error.to_string()
                 }
             },
-            Err(Error::Invalid { text, .. }) => text,
+            Err(error @ (Error::Invalid { .. } | Error::Denied { .. })) => error.to_string(),
             Err(error) => return Err(error),
         };
         tracing::warn!(backup = %name, "our file {file} in the destination is left as it is: {problem}");

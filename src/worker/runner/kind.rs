@@ -71,6 +71,17 @@ impl Worker {
         let Some(record) = view.backup(base) else {
             return Ok(Some(operation.clone()));
         };
+        if record.name != *base {
+            // What the statement names is what it is built on, and what must be kept for it.
+            let written = record.name.clone();
+            self.amend(operation.id, move |operation| {
+                if let Work::Backup(work) = &mut operation.work {
+                    work.base = Some(written);
+                }
+            })
+            .await?;
+            return Ok(None);
+        }
         if is_chosen_by_us || !operation.attempts.is_empty() || self.needs_bound_view().is_err() {
             return Ok(Some(operation.clone()));
         }

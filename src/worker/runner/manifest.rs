@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 
-use crate::backup::ManifestSeen;
+use crate::backup::{BackupName, ManifestSeen};
 use crate::destination::{self, Destination, ManifestHead};
 use crate::operation::{
     Attempt, Event, Failure, FailureKind, Operation, Outcome, Server, State, Work,
@@ -35,6 +35,7 @@ impl Worker {
                         .then_some(events);
                 };
                 events.pop();
+                self.note_base(operation, &head).await;
                 let seen = Event::Read(self.read_here(&head));
                 match self
                     .whole_after_clearing(destination, operation, attempt)
@@ -59,11 +60,36 @@ impl Worker {
                     return Some(events);
                 };
                 events.pop();
+                self.note_base(operation, &head).await;
                 let found = self.success_by_manifest(operation, attempt, &head).await?;
                 events.extend(found);
                 Some(events)
             }
             _ => Some(events),
+        }
+    }
+
+    /// An attempt that was found on the server may be an increment, of which only the manifest tells.
+    async fn note_base(&self, operation: &Operation, head: &ManifestHead) {
+        let Work::Backup(work) = &operation.work else {
+            return;
+        };
+        let base = head.base.as_ref().and_then(|base| base.name.as_deref());
+        let Some(base) = base.and_then(|base| BackupName::parse(base).ok()) else {
+            return;
+        };
+        if work.base.as_ref() == Some(&base) {
+            return;
+        }
+        let noted = self
+            .amend(operation.id, move |operation| {
+                if let Work::Backup(work) = &mut operation.work {
+                    work.base = Some(base);
+                }
+            })
+            .await;
+        if let Err(error) = noted {
+            tracing::warn!(operation.id = %operation.id, "writing down the base: {error}");
         }
     }
 
@@ -180,7 +206,7 @@ impl Worker {
     }
 
     /// A manifest of ours was read through our view: the view is of the place where this server writes.
-    pub(super) fn read_here(&self, head: &ManifestHead) -> ManifestSeen {
+    pub(in crate::worker) fn read_here(&self, head: &ManifestHead) -> ManifestSeen {
         if self.standing().view == ViewState::Unbound {
             tracing::info!(
                 "destination.url is the place where ClickHouse writes: a manifest of ours was read there"
