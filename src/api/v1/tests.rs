@@ -10,7 +10,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::backups::not_removed;
+use super::backups::{not_removed, speaks_against};
 use crate::api::testing::{Answer, Fixture, backup, damaged_proof, operation, put_items, schedule};
 use crate::api::{Access, Basic, Credentials};
 use crate::backup::{BackupName, ManifestSeen, Origin, ProofLevel, Suspicion};
@@ -519,6 +519,37 @@ async fn a_schedule_of_proofs_names_no_backups_and_tells_when_it_last_ended_well
     let of = |field: &str| status["schedules"][1][field].clone();
     assert_eq!(of("name"), "proofs");
     assert_eq!(of("last_success_at"), "2026-11-22T04:00:09Z");
+}
+
+#[tokio::test]
+async fn a_check_tells_what_is_wrong_with_a_chain() {
+    let api = Fixture::new();
+    let mut base = backup("base", "2026-11-20T00:00:00Z", 10, None);
+    api.put_backup(base.clone()).await;
+    let mut increment = backup("increment", "2026-11-21T00:00:00Z", 1, Some("base"));
+    api.put_backup(increment.clone()).await;
+    api.put_backup(backup("orphan", "2026-11-21T00:00:00Z", 1, Some("lost")))
+        .await;
+    let told = |name: &str| {
+        let name = BackupName::parse(name).unwrap();
+        speaks_against(&api.state.catalog.view(), &name)
+    };
+    assert_eq!(told("increment"), None);
+    assert_eq!(told("nobody-knows"), None);
+    assert!(told("orphan").unwrap().contains("lost"));
+    increment.suspect = Some(Suspicion {
+        measure: "tables".to_owned(),
+        found: 1,
+        usual: 9,
+    });
+    api.put_backup(increment).await;
+    let suspect = told("increment").unwrap();
+    assert!(suspect.starts_with("increment is suspect: "), "{suspect}");
+    assert_eq!(told("base"), None);
+    base.set_proof(damaged_proof());
+    api.put_backup(base).await;
+    let damaged = told("increment").unwrap();
+    assert!(damaged.starts_with("base is damaged: 2 of"), "{damaged}");
 }
 
 #[tokio::test]
