@@ -21,19 +21,25 @@ COMMAND_LIMIT_SECONDS = 60
 CONFIG = """\
 [destination]
 disk = "s3_backup"
+url = "file://{backups}"
 
 [schedules.daily]
 cron = "0 2 * * *"
 timezone = "Europe/Sofia"
 databases = ["shop"]
+
+[retention]
+keep_last = 14
 """
 
 COMMANDS = [
     "clickhouse-backupd backup create before-upgrade --database shop",
+    "clickhouse-backupd verify before-upgrade",
     "clickhouse-backupd backup show before-upgrade",
     "clickhouse-backupd restore before-upgrade",
     "clickhouse-backupd restore before-upgrade --table shop.orders --into shop_old",
     "clickhouse-backupd schedule pause daily --for 2h --reason 'disks are replaced'",
+    "clickhouse-backupd retention plan",
     "clickhouse-backupd status",
     "clickhouse-backupd operation list",
 ]
@@ -63,7 +69,8 @@ def main() -> int:
     try:
         lock = demo.fresh_home()
         demo.CONFIG = demo.HOME / "session.toml"
-        demo.CONFIG.write_text(CONFIG)
+        backups = str(demo.HOME / "backups")
+        demo.CONFIG.write_text(CONFIG.format(backups=backups))
         stage.build()
         stage.start_clickhouse()
         stage.start_daemon()
@@ -76,8 +83,8 @@ def main() -> int:
         stage.end()
         if lock:
             lock.close()
-    # The ports and the host of one machine say nothing to a reader.
-    session = session.replace(stage.clickhouse, "http://127.0.0.1:8123")
+    # The ports and the folders of one machine say nothing to a reader.
+    session = session.replace(stage.clickhouse, "http://127.0.0.1:8123").replace(backups, "/backups")
     README.write_text(replaced(README.read_text(), session))
     print("README.md shows the session of this version")
     return 0

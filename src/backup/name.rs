@@ -55,6 +55,10 @@ impl BackupName {
     /// # Errors
     /// When the text does not follow the rule.
     pub fn parse(text: &str) -> Result<Self, BackupNameError> {
+        // Only here: what is stored must stay readable, whatever its name.
+        if is_archive(text) {
+            return Err(BackupNameError { shown: shown(text) });
+        }
         Self::try_from(text.to_owned())
     }
 
@@ -79,8 +83,7 @@ impl TryFrom<String> for BackupName {
     fn try_from(name: String) -> Result<Self, Self::Error> {
         let fits = name.len() <= BACKUP_NAME_LENGTH_MAX
             && name.bytes().all(allowed)
-            && name.bytes().next().is_some_and(allowed_first)
-            && !is_archive(&name);
+            && name.bytes().next().is_some_and(allowed_first);
         if fits {
             Ok(Self(name))
         } else {

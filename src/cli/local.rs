@@ -11,7 +11,7 @@ use clickhouse_backupd::backup::SlotNaming;
 use clickhouse_backupd::clock::Clock;
 use clickhouse_backupd::config::{self, ConfigErrors, Loaded, LogFormat, LogSettings, Source};
 use clickhouse_backupd::daemon::{Daemon, Options};
-use clickhouse_backupd::operation::Schedule;
+use clickhouse_backupd::operation::{Action, Schedule, Selection};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -215,21 +215,41 @@ fn slots(
         eprintln!("{}", nothing_chosen(loaded, only));
         return Ok(ExitCode::FAILURE);
     }
-    let mut text = String::new();
-    for schedule in chosen {
-        let (expression, zone) = (
-            schedule.calendar.expression(),
-            schedule.calendar.zone_name(),
-        );
-        text += &format!("{}  {expression} ({zone})\n", schedule.name);
-        let mut previous = schedule.calendar.previous_before(now).unwrap_or(now);
-        for slot in schedule.calendar.slots_after(now).take(count) {
-            text += &format!("  {}\n", line(schedule, slot, previous));
-            previous = slot;
-        }
-    }
-    print(&text)?;
+    print(
+        &chosen
+            .iter()
+            .map(|schedule| coming(schedule, count, now))
+            .collect::<String>(),
+    )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A schedule and its coming slots, a line each.
+fn coming(schedule: &Schedule, count: usize, now: Timestamp) -> String {
+    let (expression, zone) = (
+        schedule.calendar.expression(),
+        schedule.calendar.zone_name(),
+    );
+    let does = does(schedule);
+    let mut text = format!("{}  {expression} ({zone})  {does}\n", schedule.name);
+    let mut previous = schedule.calendar.previous_before(now).unwrap_or(now);
+    for slot in schedule.calendar.slots_after(now).take(count) {
+        text += &format!("  {}\n", line(schedule, slot, previous));
+        previous = slot;
+    }
+    text
+}
+
+/// What its slots do, in words.
+fn does(schedule: &Schedule) -> &'static str {
+    match &schedule.action {
+        Action::Backup if schedule.increments.is_some() => "incremental backups",
+        Action::Backup => "full backups",
+        Action::Verify(work) => match work.selection {
+            Selection::All => "proves all backups",
+            Selection::Newest | Selection::One(_) => "proves the newest backups",
+        },
+    }
 }
 
 fn nothing_chosen(loaded: &Loaded, only: Option<&str>) -> String {
@@ -251,6 +271,10 @@ fn line(schedule: &Schedule, slot: Timestamp, previous: Timestamp) -> String {
         .to_zoned(zone.clone())
         .strftime("%a %Y-%m-%d %H:%M:%S %:z")
         .to_string();
+    // What proves backups makes none that would have a name.
+    if let Action::Verify(_) = schedule.action {
+        return format!("{local}   {slot}");
+    }
     let naming = SlotNaming {
         schedule: schedule.name.as_str(),
         kind: schedule.kind().as_str(),
@@ -261,5 +285,41 @@ fn line(schedule: &Schedule, slot: Timestamp, previous: Timestamp) -> String {
     match schedule.template.render(naming) {
         Ok(name) => format!("{local}   {slot}   {name}"),
         Err(error) => format!("{local}   {slot}   {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coming_slots_have_the_names_of_the_backups_that_they_make() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        let text = "\
+            [destination]\ndisk = \"s3_backup\"\nurl = \"file:///backups\"\n\
+            [schedules.daily]\ncron = \"0 2 * * *\"\n\
+            [schedules.nightly]\ncron = \"0 3 * * *\"\nname = \"n-{date}\"\nkind = \"incremental\"\nfull_every = \"7d\"\n\
+            [schedules.proofs]\ncron = \"0 6 * * 0\"\naction = \"verify\"\n\
+            [schedules.proofs-of-all]\ncron = \"0 7 1 * *\"\naction = \"verify\"\nverify = \"all\"\n";
+        std::fs::write(&file, text).unwrap();
+        let source = Source {
+            file: Some(file),
+            environment: Vec::new(),
+        };
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let loaded = config::load(&source, now).unwrap();
+        let schedules = loaded.config.schedules.values();
+        let text: String = schedules.map(|one| coming(one, 1, now)).collect();
+        insta::assert_snapshot!(text, @r"
+        daily  0 2 * * * (UTC)  full backups
+          Mon 2026-11-23 02:00:00 +00:00   2026-11-23T02:00:00Z   2026-11-23
+        nightly  0 3 * * * (UTC)  incremental backups
+          Mon 2026-11-23 03:00:00 +00:00   2026-11-23T03:00:00Z   n-2026-11-23
+        proofs  0 6 * * 0 (UTC)  proves the newest backups
+          Sun 2026-11-29 06:00:00 +00:00   2026-11-29T06:00:00Z
+        proofs-of-all  0 7 1 * * (UTC)  proves all backups
+          Tue 2026-12-01 07:00:00 +00:00   2026-12-01T07:00:00Z
+        ");
     }
 }

@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use clickhouse_backupd::api::v1::backup::BackupKind;
 use clickhouse_backupd::api::v1::operation::Operation;
 use clickhouse_backupd::api::v1::page::Page;
-use clickhouse_backupd::api::v1::schedule::{PauseRequest, RunRequest, Schedule};
+use clickhouse_backupd::api::v1::schedule::{
+    PauseRequest, RunRequest, Schedule, ScheduleAction, VerifySelection,
+};
 use clickhouse_backupd::schedule::{ScheduleName, ScheduleNameError};
 use jiff::civil::DateTime;
 use jiff::{Span, SpanRelativeTo, Timestamp};
@@ -26,7 +29,7 @@ const NEXT_MAX: u16 = 1_000;
 pub enum Command {
     /// Print the coming slots and the names their backups will have, from the configuration.
     Next(Next),
-    /// List schedules, their next slots and last results.
+    /// List schedules, what they do, their next slots and last results.
     List,
     /// Run a schedule now, or one of its slots again, and wait for the end.
     Run(Run),
@@ -169,8 +172,9 @@ fn end(pause: &Pause, look: &Look) -> Result<Option<Timestamp>, Problem> {
 }
 
 fn list(schedules: &[Schedule], look: &Look) -> String {
-    const COLUMNS: [Column; 5] = [
+    const COLUMNS: [Column; 6] = [
         Column::name("NAME"),
+        Column::words("DOES"),
         Column::name("CRON"),
         Column::words("NEXT SLOT"),
         Column::words("LAST"),
@@ -185,13 +189,29 @@ fn list(schedules: &[Schedule], look: &Look) -> String {
         let next = schedule.next_slots.first().copied();
         vec![
             Cell::from(&schedule.name),
+            Cell::from(does(schedule)),
             Cell::from(&schedule.cron),
             next_slot(next, schedule.paused.is_some(), look),
             state(last),
-            time(success.and_then(|success| success.finished_at), look),
+            since(success.and_then(|success| success.finished_at), look),
         ]
     };
     table::render(&COLUMNS, schedules.iter().map(row).collect(), look.width)
+}
+
+/// What its slots do, in a word: the kind of its backups, or which backups it proves.
+fn does(schedule: &Schedule) -> &'static str {
+    match (schedule.action, schedule.kind, schedule.verify) {
+        (ScheduleAction::Backup, Some(BackupKind::Incremental), _) => "incremental",
+        (ScheduleAction::Backup, ..) => "full",
+        (ScheduleAction::Verify, _, Some(VerifySelection::All)) => "verify all",
+        (ScheduleAction::Verify, ..) => "verify",
+    }
+}
+
+/// How long ago that was, or `-`: beside the next slot a second time would not fit a terminal.
+fn since(time: Option<Timestamp>, look: &Look) -> Cell {
+    Cell::from(time.map_or_else(|| "-".to_owned(), |time| look.distance(time)))
 }
 
 /// A time, or `-`.
@@ -252,7 +272,10 @@ mod tests {
             name: name.to_owned(),
             cron: cron.to_owned(),
             timezone: "Europe/Sofia".to_owned(),
-            template: "{date}".to_owned(),
+            action: ScheduleAction::Backup,
+            kind: Some(BackupKind::Full),
+            verify: None,
+            template: Some("{date}".to_owned()),
             databases: Vec::new(),
             exclude_tables: Vec::new(),
             next_slots: vec![at("2026-11-23T00:00:00Z")],
@@ -275,7 +298,13 @@ mod tests {
         let mut fresh = schedule("daily", "0 2 * * *");
         fresh.last = None;
         fresh.last_success = None;
-        let text = plain(&list(&[fresh, paused.clone()], &look()));
+        let mut increments = schedule("nightly", "0 3 * * *");
+        increments.kind = Some(BackupKind::Incremental);
+        let mut proofs = schedule("proofs", "0 6 * * 0");
+        proofs.action = ScheduleAction::Verify;
+        (proofs.kind, proofs.verify) = (None, Some(VerifySelection::All));
+        (proofs.template, proofs.next_backup) = (None, None);
+        let text = plain(&list(&[fresh, increments, proofs, paused.clone()], &look()));
         assert!(
             text.lines().all(|line| line.chars().count() <= 80),
             "{text}"

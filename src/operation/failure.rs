@@ -98,7 +98,9 @@ impl FailureKind {
             Self::Busy => {
                 "wait for the other backup or restore, or set allow_concurrent_backups on the server"
             }
-            Self::Exists => "choose another name; this version cannot free one that is taken",
+            Self::Exists => {
+                "choose another name; a backup under this one can be deleted first (clickhouse-backupd backup delete), remains of a dead attempt go with clickhouse-backupd clean"
+            }
             Self::NotFound => {
                 "compare the name with the list of backups, and databases and tables with the server"
             }

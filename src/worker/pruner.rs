@@ -12,7 +12,7 @@ use super::removal::{RemovalError, begun, item_of, limits_beside};
 use super::{RetentionNote, Worker};
 use crate::backup::{BackupName, Origin, ProofLevel, chain};
 use crate::catalog::{CatalogError, Change, Decision, View};
-use crate::destination::ManifestHead;
+use crate::destination::{self, ManifestHead};
 use crate::operation::{DeleteCause, Item, ItemState, Operation, Trigger, Work};
 use crate::retention::{Plan, Situation, Verdict, plan};
 
@@ -261,6 +261,14 @@ impl Worker {
         for backup in unread.take(UNREAD_AT_A_TIME_MAX) {
             let head = match destination.head(backup.name.as_str()).await {
                 Ok(head) => head,
+                // One that refuses, or is no manifest, does not keep the others.
+                Err(
+                    error @ (destination::Error::Invalid { .. }
+                    | destination::Error::Denied { .. }),
+                ) => {
+                    tracing::debug!(backup.name = %backup.name, "reading its manifest: {error}");
+                    continue;
+                }
                 Err(error) => return Err(RoundError::NotListed(error.to_string())),
             };
             let is_its = |head: &ManifestHead| head.backup_id.as_deref() == Some(&*backup.attempt);

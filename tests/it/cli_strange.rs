@@ -221,7 +221,7 @@ fn operation(state: &str) -> String {
         r#"{{"id":"6f1c2d3e-0000-4000-8000-000000000001","kind":"backup","state":"{state}","trigger":"client","schedule":null,"slot":null,"run":null,
         "backup":"nightly","submitted_at":"2026-11-22T00:00:00Z","started_at":"2026-11-22T00:00:00Z","finished_at":{finished},"not_before":null,"unreachable_since":null,
         "progress":{{"files_done":1,"files_total":null,"bytes_done":1024,"bytes_total":4096}},"attempts":[],
-        "result":{{"backup":"nightly","files":2,"bytes":4096,"bytes_written":4096}},"failure":null,"skipped":null,"notes":[]}}"#
+        "result":{{"backup":"nightly","files":2,"bytes":4096,"bytes_written":4096}},"failure":null,"skipped":null,"notes":[],"items":[]}}"#
     )
 }
 

@@ -363,7 +363,7 @@ pub(in crate::api) fn status_reason(backup: &domain::Backup) -> Option<String> {
     Some(match backup.status() {
         domain::Status::Complete | domain::Status::Broken => return None,
         domain::Status::Unproven => {
-            "its manifest was not read: that it is there is the server's word alone".to_owned()
+            "its manifest was not read; that it is there is ClickHouse's word alone".to_owned()
         }
         domain::Status::Suspect => {
             format!(

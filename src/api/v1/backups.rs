@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::backup::{Backup, BackupDetails, BackupStatus, Verdict};
+use super::backup::{Backup, BackupDetails, BackupStatus, Verdict, status_reason};
 use super::document::{Authenticated, NotFound};
 use super::error::{ErrorKind, Problem};
 use super::input::{Arguments, Named, backup_name, schedule_filter};
@@ -166,6 +166,26 @@ fn chain(view: &View, backup: &domain::Backup) -> (Vec<String>, Option<String>) 
         Ok(chain) => (names(chain), None),
         Err(error) => (vec![backup.name.to_string()], Some(error.to_string())),
     }
+}
+
+/// What is known to be wrong with a backup or with one that it is built on, for whoever is about to
+/// restore it.
+pub(super) fn speaks_against(view: &View, name: &domain::BackupName) -> Option<String> {
+    let backup = view.record(name)?;
+    let visible = |name: &domain::BackupName| view.record(name).filter(|found| found.is_visible());
+    let chain = match domain::chain(visible, backup) {
+        Ok(chain) => chain,
+        Err(error) => return Some(error.to_string()),
+    };
+    // That a base is suspect is nothing against the increment, which was looked at by itself.
+    let bad = chain.into_iter().find(|one| one.is_damaged());
+    let bad = bad.or(Some(backup).filter(|backup| backup.suspect.is_some()))?;
+    let reason = status_reason(bad)?;
+    Some(format!(
+        "{} is {}: {reason}",
+        bad.name,
+        bad.status().as_str()
+    ))
 }
 
 fn names(backups: Vec<&domain::Backup>) -> Vec<String> {

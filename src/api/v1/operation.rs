@@ -377,6 +377,9 @@ pub struct RestoreCheck {
     pub tables: Option<Vec<RestoredTable>>,
     /// Why it would be refused; `null` where nothing that can be seen now stands against it.
     pub refused: Option<Failure>,
+    /// What is known to be wrong with the backup or one that it is built on: files are missing, or it
+    /// looks like the backup of an emptied server; `null` where nothing is.
+    pub warning: Option<String>,
 }
 
 /// What a restore would do with one table.

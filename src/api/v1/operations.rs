@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::backups::not_removed;
+use super::backups::{not_removed, speaks_against};
 use super::document::{Authenticated, Busy, Conflict, NotFound};
 use super::error::{ErrorKind, Problem};
 use super::input::{
@@ -243,7 +243,11 @@ pub(super) fn accepted(state: &ApiState, operation: &domain::Operation) -> Respo
 async fn check(state: &ApiState, wanted: &RestoreRequest) -> Result<RestoreCheck, Problem> {
     let work = request::restore_work(wanted)?;
     match state.worker.check_restore(&work).await {
-        Ok(check) => Ok(check.into()),
+        Ok(check) => {
+            let warning = speaks_against(&state.catalog.view(), &check.backup);
+            let check = RestoreCheck::from(check);
+            Ok(RestoreCheck { warning, ..check })
+        }
         // The request is right by itself; what the backup holds stands against it.
         Err(CheckError::Impossible(failure)) => Err(Problem::new(
             ErrorKind::Conflict,
@@ -341,6 +345,7 @@ impl From<worker::RestoreCheck> for RestoreCheck {
                 .tables
                 .map(|tables| tables.into_iter().map(table).collect()),
             refused: check.refused.as_ref().map(Failure::from),
+            warning: None,
         }
     }
 }

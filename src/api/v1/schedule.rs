@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::backup::BackupKind;
 use super::operation::Operation;
 use super::text::{BackupName, ScheduleName, SlotText};
 
@@ -17,15 +18,21 @@ pub struct Schedule {
     pub cron: String,
     /// Its time zone, an IANA name.
     pub timezone: String,
-    /// How its backups are named, with placeholders.
-    pub template: String,
-    /// Databases it backs up, as configured.
+    /// What its slots do.
+    pub action: ScheduleAction,
+    /// The kind its backups have where nothing stands against it; `null` where it makes none.
+    pub kind: Option<BackupKind>,
+    /// Which backups it proves; `null` where it makes backups.
+    pub verify: Option<VerifySelection>,
+    /// How its backups are named, with placeholders; `null` where it makes none.
+    pub template: Option<String>,
+    /// Databases it backs up, as configured; none where it makes no backups.
     pub databases: Vec<String>,
     /// Tables it leaves out, as configured.
     pub exclude_tables: Vec<String>,
     /// The coming slots, soonest first; they are skipped while it is paused.
     pub next_slots: Vec<Timestamp>,
-    /// The name of the backup of the next slot.
+    /// The name of the backup of the next slot; `null` where it makes none.
     #[schema(value_type = Option<BackupName>)]
     pub next_backup: Option<String>,
     /// The pause, while there is one.
@@ -34,6 +41,26 @@ pub struct Schedule {
     pub last: Option<Operation>,
     /// Its newest success that the history knows.
     pub last_success: Option<Operation>,
+}
+
+/// What the slots of a schedule do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleAction {
+    /// They make backups.
+    Backup,
+    /// They prove backups.
+    Verify,
+}
+
+/// Which backups a schedule proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifySelection {
+    /// The newest of each schedule, and the newest that a client asked for.
+    Newest,
+    /// All, the one that was proved the longest ago first.
+    All,
 }
 
 /// A pause: slots that become due are skipped.

@@ -12,11 +12,11 @@ use super::error::{ErrorKind, Problem};
 use super::input::{Body, Named, bad, schedule_name, shown};
 use super::operations::accepted;
 use super::page::Page;
-use super::schedule::{Pause, PauseRequest, RunRequest, Schedule};
+use super::schedule::{Pause, PauseRequest, RunRequest, Schedule, ScheduleAction, VerifySelection};
 use super::text;
 use crate::api::ApiState;
 use crate::catalog::View;
-use crate::operation::{self as domain, State as DomainState};
+use crate::operation::{self as domain, Action, Selection, State as DomainState};
 use crate::schedule::{ScheduleName, SlotError};
 use crate::worker::scheduler::name_of;
 use crate::worker::{PauseError, RunError, Submitted};
@@ -156,6 +156,22 @@ pub(super) fn standings(view: &View) -> HashMap<ScheduleName, Standing<'_>> {
     standings
 }
 
+/// What its slots do, and which backups they prove.
+fn does(action: &Action) -> (ScheduleAction, Option<VerifySelection>) {
+    match action {
+        Action::Backup => (ScheduleAction::Backup, None),
+        Action::Verify(work) => {
+            let selection = match work.selection {
+                Selection::All => Some(VerifySelection::All),
+                Selection::Newest => Some(VerifySelection::Newest),
+                // The configuration names no single one.
+                Selection::One(_) => None,
+            };
+            (ScheduleAction::Verify, selection)
+        }
+    }
+}
+
 fn refused(error: &RunError) -> Problem {
     let (kind, hint) = match error {
         RunError::NotDueYet(_) => (ErrorKind::Conflict, "leave the slot out to run it now"),
@@ -220,12 +236,20 @@ impl ApiState {
             .collect();
         let pause = view.pause(&schedule.name);
         let pause = pause.filter(|pause| pause.until.is_none_or(|until| now < until));
-        let next_name = next.first().and_then(|slot| name_of(schedule, *slot).ok());
+        let (action, verify) = does(&schedule.action);
+        let makes = action == ScheduleAction::Backup;
+        let next_name = next
+            .first()
+            .filter(|_| makes)
+            .and_then(|slot| name_of(schedule, *slot).ok());
         Schedule {
             name: schedule.name.to_string(),
             cron: schedule.calendar.expression().to_owned(),
             timezone: schedule.calendar.zone_name().to_owned(),
-            template: schedule.template.to_string(),
+            action,
+            kind: makes.then(|| schedule.kind().into()),
+            verify,
+            template: makes.then(|| schedule.template.to_string()),
             databases: schedule.scope.databases.clone(),
             exclude_tables: schedule
                 .scope

@@ -123,7 +123,7 @@ pub struct ScheduleSummary {
     pub paused: bool,
     /// How its newest operation stands.
     pub last_state: Option<OperationState>,
-    /// When its newest backup was made.
+    /// When its newest backup was made, or its newest run of proofs ended well.
     pub last_success_at: Option<Timestamp>,
 }
 
@@ -181,7 +181,12 @@ pub(in crate::api) async fn status(State(state): State<ApiState>) -> Json<Status
             next_slot,
             paused: pause.is_some(),
             last_state: standing.last.map(|last| last.state.into()),
-            last_success_at: newest.get(name).copied(),
+            last_success_at: match schedule.action {
+                operation::Action::Backup => newest.get(name).copied(),
+                operation::Action::Verify(_) => {
+                    standing.last_success.and_then(|last| last.finished_at)
+                }
+            },
         });
     }
     problems.extend(emptied(&view));

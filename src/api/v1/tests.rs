@@ -10,13 +10,13 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::backups::not_removed;
+use super::backups::{not_removed, speaks_against};
 use crate::api::testing::{Answer, Fixture, backup, damaged_proof, operation, put_items, schedule};
 use crate::api::{Access, Basic, Credentials};
-use crate::backup::{BackupName, ManifestSeen, Origin, Suspicion};
+use crate::backup::{BackupName, ManifestSeen, Origin, ProofLevel, Suspicion};
 use crate::operation::{
-    CancelCause, DeleteCause, DeleteWork, Event, Failure, FailureKind, ItemState, Operation, State,
-    Trigger, Work,
+    Action, CancelCause, DeleteCause, DeleteWork, Event, Failure, FailureKind, Increments,
+    ItemState, Operation, Outcome, Selection, State, Trigger, VerifyWork, Work,
 };
 use crate::secret::SecretSource;
 use crate::worker::{Broken, RemovalError, Standing, ViewState};
@@ -383,6 +383,14 @@ async fn a_schedule_shows_when_it_is_due_and_rests_while_it_is_paused() {
     let shown = parsed(&api.get("/api/v1/schedules/daily").await);
     assert_eq!(shown["next_slots"][0], "2026-11-23T00:00:00Z");
     assert_eq!(shown["next_backup"], "2026-11-23");
+    assert_eq!(
+        (&shown["action"], &shown["kind"]),
+        (&json!("backup"), &json!("full"))
+    );
+    assert_eq!(
+        (&shown["template"], &shown["verify"]),
+        (&json!("{date}"), &Value::Null)
+    );
     assert_eq!(shown["paused"], Value::Null);
     let path = "/api/v1/schedules/daily/pause";
     let past = post(&api, path, &json!({"until": "2026-11-22T00:00:00Z"})).await;
@@ -457,6 +465,91 @@ async fn a_slot_now_needs_a_free_name() {
     assert_eq!((answer.status, &shown["run"]), (202, &json!(1)));
     assert_eq!(shown["slot"], "2026-11-22T13:34:53Z");
     assert_eq!(hourly.only_operation().state, State::Pending);
+}
+
+#[tokio::test]
+async fn a_schedule_of_proofs_names_no_backups_and_tells_when_it_last_ended_well() {
+    let work = |selection| VerifyWork {
+        selection,
+        level: ProofLevel::Files,
+    };
+    let mut proofs = schedule("proofs", "0 6 * * *");
+    proofs.action = Action::Verify(work(Selection::Newest));
+    let mut increments = schedule("nightly", "0 2 * * *");
+    increments.increments = Some(Increments {
+        full_every: None,
+        full_on: vec![7],
+        chain_max: 7,
+        zone: "Europe/Sofia".to_owned(),
+    });
+    let api = Fixture::with_schedules([proofs, increments]);
+    let shown = parsed(&api.get("/api/v1/schedules/proofs").await);
+    for (field, value) in [
+        ("action", json!("verify")),
+        ("verify", json!("newest")),
+        ("kind", Value::Null),
+        ("template", Value::Null),
+        ("next_backup", Value::Null),
+        ("last_success", Value::Null),
+    ] {
+        assert_eq!(shown[field], value, "{field}");
+    }
+    assert_eq!(shown["next_slots"][0], "2026-11-23T04:00:00Z");
+    let nightly = parsed(&api.get("/api/v1/schedules/nightly").await);
+    assert_eq!(nightly["kind"], "incremental");
+
+    let slot: Timestamp = "2026-11-22T04:00:00Z".parse().unwrap();
+    let mut run = operation("any", true, slot);
+    run.trigger = Trigger::Schedule {
+        schedule: "proofs".to_owned().try_into().unwrap(),
+        slot,
+        run: 1,
+    };
+    run.work = Work::Verify(work(Selection::Newest));
+    let end: Timestamp = "2026-11-22T04:00:09Z".parse().unwrap();
+    let begun = ended(run, Event::BegunHere(None), slot);
+    let outcome = Outcome {
+        finished_at: end,
+        files: 12,
+        bytes: 4_096,
+        bytes_written: 0,
+    };
+    api.put(ended(begun, Event::Finished(outcome), end)).await;
+    let status = parsed(&api.get("/api/v1/status").await);
+    let of = |field: &str| status["schedules"][1][field].clone();
+    assert_eq!(of("name"), "proofs");
+    assert_eq!(of("last_success_at"), "2026-11-22T04:00:09Z");
+}
+
+#[tokio::test]
+async fn a_check_tells_what_is_wrong_with_a_chain() {
+    let api = Fixture::new();
+    let mut base = backup("base", "2026-11-20T00:00:00Z", 10, None);
+    api.put_backup(base.clone()).await;
+    let mut increment = backup("increment", "2026-11-21T00:00:00Z", 1, Some("base"));
+    api.put_backup(increment.clone()).await;
+    api.put_backup(backup("orphan", "2026-11-21T00:00:00Z", 1, Some("lost")))
+        .await;
+    let told = |name: &str| {
+        let name = BackupName::parse(name).unwrap();
+        speaks_against(&api.state.catalog.view(), &name)
+    };
+    assert_eq!(told("increment"), None);
+    assert_eq!(told("nobody-knows"), None);
+    assert!(told("orphan").unwrap().contains("lost"));
+    increment.suspect = Some(Suspicion {
+        measure: "tables".to_owned(),
+        found: 1,
+        usual: 9,
+    });
+    api.put_backup(increment).await;
+    let suspect = told("increment").unwrap();
+    assert!(suspect.starts_with("increment is suspect: "), "{suspect}");
+    assert_eq!(told("base"), None);
+    base.set_proof(damaged_proof());
+    api.put_backup(base).await;
+    let damaged = told("increment").unwrap();
+    assert!(damaged.starts_with("base is damaged: 2 of"), "{damaged}");
 }
 
 #[tokio::test]

@@ -105,6 +105,10 @@ pub fn told(check: &RestoreCheck, existing: Existing, structure_only: bool, look
             );
         }
     }
+    if let Some(warning) = &check.warning {
+        let warning = text::clean(warning);
+        out += &format!("\n{}\n", styled(RED.bold(), &warning));
+    }
     match danger(check, existing) {
         Some(Danger::Drops(sentence)) => out += &format!("\n{}\n", styled(RED.bold(), &sentence)),
         Some(Danger::Appends(sentence)) => {
@@ -260,7 +264,21 @@ mod tests {
             create_databases: vec!["shop_old".to_owned()],
             tables,
             refused: None,
+            warning: None,
         }
+    }
+
+    #[test]
+    fn a_damaged_backup_is_told_before_anything_is_dropped() {
+        let tables = vec![table("orders", RestoreAction::Drop, Some(90))];
+        let mut check = check(Some(tables));
+        check.warning = Some("2026-11-22 is damaged: 2 of the files\nare missing".to_owned());
+        let text = plain(&told(&check, Existing::Drop, false, &look()));
+        let damaged = text.find("2026-11-22 is damaged: 2 of the files are missing");
+        assert!(
+            damaged.unwrap() < text.find("dropped first").unwrap(),
+            "{text}"
+        );
     }
 
     #[test]

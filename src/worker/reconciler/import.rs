@@ -106,20 +106,32 @@ fn sound(operations: Vec<Operation>) -> impl Iterator<Item = Operation> {
     })
 }
 
-/// A restore that waited is not begun: what is published may be older than what happened, and rows
-/// that are added twice cannot be told apart. A backup under a name that exists does no harm.
+/// A restore that surely was not sent is not begun: what is published may be older than what happened,
+/// and rows that are added twice, or tables that are dropped, cannot be told apart. A backup under a
+/// name that exists does no harm.
 fn taken_over(operation: Operation, now: Timestamp) -> Operation {
-    if operation.state != State::Pending || !matches!(operation.work, Work::Restore(_)) {
+    let is_unsent = operation
+        .attempt()
+        .is_none_or(|attempt| attempt.delivery == Delivery::NotSent);
+    let event = match operation.state {
+        State::Pending => Event::GaveUp(lost()),
+        State::Starting if is_unsent => Event::AttemptFailed {
+            failure: lost(),
+            retry_at: None,
+        },
+        _ => return operation,
+    };
+    if !matches!(operation.work, Work::Restore(_)) {
         return operation;
     }
-    let failure = Failure::new(
+    operation.clone().apply(event, now).unwrap_or(operation)
+}
+
+fn lost() -> Failure {
+    Failure::new(
         FailureKind::Lost,
         "our memory was lost while it waited, and whether it was begun is not known; look at the tables before you ask again",
-    );
-    operation
-        .clone()
-        .apply(Event::GaveUp(failure), now)
-        .unwrap_or(operation)
+    )
 }
 
 /// `state.json` is written some seconds after what happened. A backup whose own file is there was made,
