@@ -263,8 +263,8 @@ impl Worker {
                 Ok(head) => head,
                 // One that refuses, or is no manifest, does not keep the others.
                 Err(
-                    error @ (destination::Error::Invalid { .. }
-                    | destination::Error::Denied { .. }),
+                    error
+                    @ (destination::Error::Invalid { .. } | destination::Error::Denied { .. }),
                 ) => {
                     tracing::debug!(backup.name = %backup.name, "reading its manifest: {error}");
                     continue;

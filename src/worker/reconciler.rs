@@ -24,10 +24,12 @@ use self::look::{Looked, Round};
 pub(super) use self::server::parse_destination;
 use super::publisher::document::{DocumentError, STATE_FILE, StateFile, sidecar_file};
 use super::{ViewState, Worker};
-use crate::backup::BackupName;
+use crate::backup::{BackupName, Place};
 use crate::catalog::{CatalogError, Change, Decision, View};
+use crate::clickhouse::NamesKept;
 use crate::destination::{self, Destination};
 use crate::operation::Operation;
+use crate::retention::Stop;
 
 pub use import::GONE_MAX_BACKUPS;
 pub(super) use look::Seen;
@@ -60,6 +62,10 @@ impl Worker {
     /// when it is asked for.
     pub async fn run_reconciler(self, stop: CancellationToken) {
         let Some(destination) = &self.0.destination else {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.look_for_the_trap() => {}
+            }
             return;
         };
         self.0.live.started_at(self.0.clock.now());
@@ -202,6 +208,26 @@ impl Worker {
     }
 
     /// The disk keeps names where we cannot see them: there is nothing to compare.
+    /// Without a view, too, it is told when the backups hang on the server's own disk.
+    async fn look_for_the_trap(&self) {
+        let Place::Disk(disk) = &self.0.place else {
+            return;
+        };
+        let facts = loop {
+            match self.0.client.disk(disk).await {
+                Ok(facts) => break facts,
+                Err(error) => tracing::debug!("asking for the disk {disk}: {error}"),
+            }
+            tokio::time::sleep(RETRY_MAX).await;
+        };
+        if facts.is_some_and(|facts| facts.names_kept() == NamesKept::OnServer) {
+            tracing::warn!("{}", Stop::NamesOnServer);
+            self.0
+                .live
+                .update_standing(|standing| standing.view = ViewState::NamesOnServer);
+        }
+    }
+
     async fn set_aside(&self) -> Result<(), RefreshError> {
         let now = self.0.clock.now();
         if !self.is_read_in() {

@@ -152,7 +152,7 @@ async fn an_emptied_server_removes_nothing_until_that_is_said_to_be_meant() {
         return;
     }
     let config = "[schedules.daily]\ncron = \"0 2 * * *\"\n[retention]\nkeep_last = 3";
-    let nights = Nights::on_disk(&config).await;
+    let nights = Nights::on_disk(config).await;
     nights.engine.seed("shop", 2_000).await;
     // Later than the clock of the server, which says when a backup was made.
     let dates = from(date(2027, 3, 25), 10);

@@ -160,7 +160,7 @@ fn history(draws: &[Draw]) -> (Vec<Backup>, Holds) {
             one.manifest = None;
         }
         one.suspect = draw.suspect.then(few);
-        one.pinned = draw.pinned.then(|| Pin {
+        one.pinned = draw.pinned.then_some(Pin {
             at: created_at,
             by: None,
             reason: None,
