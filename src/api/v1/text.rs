@@ -90,9 +90,12 @@ pub(super) fn database_mapping() -> Object {
 
 /// Tables that get another name.
 pub(super) fn table_mapping() -> Object {
+    let mut table = name(TABLE_MAX_BYTES);
+    // Neither the part before the first dot nor what follows the last one is empty.
+    table.pattern = Some(r"^[^.]([\s\S]*[^.])?$".to_owned());
     mapping(
         "Tables that get another name: from, to; each a table or `database.table`.",
-        name(TABLE_MAX_BYTES),
+        table,
     )
 }
 
