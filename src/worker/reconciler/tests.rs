@@ -357,7 +357,7 @@ async fn a_removal_that_did_not_end_goes_on_after_the_memory_is_lost() {
     let items = &operations[0].items;
     assert_eq!(
         (items.len(), &items[0].backup, &items[0].state),
-        (1, &half.name, &ItemState::Waiting)
+        (1, &half.name, &ItemState::Begun)
     );
     assert_eq!(
         items[0].manifest,
