@@ -116,7 +116,7 @@ impl Worker {
         *kept.unwrap_or_else(std::sync::PoisonError::into_inner) = std::sync::Arc::new(standing);
     }
 
-    /// Waits until the destination was looked at, or for [`FIRST_LOOK_MAX`]: a schedule must know what
+    /// Waits until the destination was looked at, or for two minutes: a schedule must know what
     /// was done already, and must not wait for ever for a bucket that does not answer.
     pub async fn first_look(&self, stop: &CancellationToken) {
         let looked = async {

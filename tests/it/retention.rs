@@ -1,6 +1,8 @@
 //! Retention on the real engine: what the policy says is kept, and nothing else is left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::civil::{Date, date};
 use serde_json::json;
@@ -8,6 +10,7 @@ use serde_json::json;
 use crate::support::daemon::TestDaemon;
 use crate::support::engine;
 use crate::support::nights::{Content, Nights, names, settled};
+use crate::support::s3::Act;
 
 /// Weekly full backups with increments between them.
 const INCREMENTAL: &str = "[schedules.daily]\ncron = \"0 2 * * *\"\ndatabases = [\"shop\"]\n\
@@ -194,5 +197,65 @@ async fn an_emptied_server_removes_nothing_until_that_is_said_to_be_meant() {
     // The next small one is ordinary by now.
     let daemon = nights.night(dates[9]).await;
     assert_eq!(names(&daemon).await, some(&dates[7..10]));
+    daemon.stop().await;
+}
+
+/// Requests to the bucket while something is done.
+async fn requests(nights: &Nights, work: impl Future<Output = ()>) -> usize {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let s3 = nights.s3.as_ref().unwrap();
+    s3.rule(move |seen| {
+        // Our own state is published now and then, whatever happens.
+        if !seen.path.ends_with("/state.json") {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        Act::Pass
+    });
+    work.await;
+    s3.heal();
+    count.load(Ordering::SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_of_retention_costs_the_same_whatever_else_lies_there() {
+    if engine::is_foreign() {
+        return;
+    }
+    let nights = Nights::on_s3("disk = \"s3_backup\"", "[retention]\nkeep_last = 100").await;
+    nights.engine.seed("shop", 500).await;
+    let daemon = nights
+        .daemon_at(clickhouse_backupd::clock::Clock::System.now())
+        .await;
+    for number in 0..12 {
+        daemon
+            .succeeds(&format!("/backup/create?name=n{number}&table=shop.*"))
+            .await;
+        settled(&daemon).await;
+    }
+    let before = daemon.worker.retention_note().rounds;
+    let made = requests(&nights, settled(&daemon)).await;
+    let rounds = daemon.worker.retention_note().rounds - before;
+    // Two listings and one manifest, however many backups lie there; a round may be under way still.
+    assert!(made > 0, "rounds look at the destination");
+    assert!(
+        made as u64 <= 4 * (rounds + 1),
+        "{made} requests for {rounds} rounds over 12 backups"
+    );
+    // Ten of its own around one bulk delete (manifest, lock and our file are looked at first, and the
+    // listing is repeated at the end), and two rounds that list.
+    daemon
+        .succeeds("/backup/create?name=goes&table=shop.*")
+        .await;
+    settled(&daemon).await;
+    let removal = requests(&nights, async {
+        let (status, text) = daemon.post("/backup/delete/local/goes").await;
+        assert_eq!(status, 200, "{text}");
+    });
+    let removal = removal.await;
+    assert!(
+        removal <= 20,
+        "{removal} requests for the removal of one backup"
+    );
     daemon.stop().await;
 }
