@@ -124,3 +124,70 @@ pub(super) fn chain_names(
     let chain = backup::chain(|name| view.record(name), first)?;
     Ok(chain.iter().map(|link| link.name.to_string()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::{Backup, BackupKind};
+    use crate::catalog::Change;
+    use crate::worker::testing::{at, backup, name, view};
+
+    fn chain() -> Vec<Change> {
+        let above = |text: &str, base: &str| Backup {
+            kind: BackupKind::Incremental,
+            base: Some(name(base)),
+            ..backup(text, "2026-11-21T02:00:00Z")
+        };
+        let full = backup("full", "2026-11-20T02:00:00Z");
+        [
+            full,
+            above("one", "full"),
+            above("two", "one"),
+            backup("alone", "2026-11-21T02:00:00Z"),
+        ]
+        .map(|backup| Change::PutBackup(Box::new(backup)))
+        .into()
+    }
+
+    fn row(destination: &str, base: Option<&str>, is_restore: bool) -> RunningRow {
+        RunningRow {
+            id: "by-hand".to_owned(),
+            destination: destination.to_owned(),
+            base: base.map(str::to_owned),
+            is_restore,
+        }
+    }
+
+    fn held(rows: &[RunningRow]) -> Vec<String> {
+        let holds = holds(&view(chain()), rows, at("2026-11-22T12:00:00Z"));
+        holds.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_others_do_on_the_server_holds_the_whole_chain() {
+        assert_eq!(held(&[]), Vec::<String>::new());
+        let restore = row("Disk('s3_backup', 'two')", None, true);
+        assert_eq!(held(&[restore]), ["full", "one", "two"]);
+        let increment = row(
+            "Disk('s3_backup', 'new')",
+            Some("Disk('s3_backup', 'one')"),
+            false,
+        );
+        assert_eq!(held(&[increment]), ["full", "new", "one"]);
+    }
+
+    #[test]
+    fn a_ring_of_bases_holds_its_members_and_ends() {
+        let on = |text: &str, base: &str| {
+            Change::PutBackup(Box::new(Backup {
+                base: Some(name(base)),
+                ..backup(text, "2026-11-21T02:00:00Z")
+            }))
+        };
+        let view = view(vec![on("a", "b"), on("b", "a")]);
+        let rows = [row("Disk('s3_backup', 'a')", None, true)];
+        let holds = holds(&view, &rows, at("2026-11-22T12:00:00Z"));
+        assert_eq!(holds.len(), 2);
+        assert!(chain_names(&view, &name("a")).is_err());
+    }
+}

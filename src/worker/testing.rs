@@ -201,3 +201,21 @@ pub fn put_folder_of(root: &Path, backup: &Backup) {
     let base = backup.base.as_ref().map(BackupName::as_str);
     put_manifest(root, backup.name.as_str(), &backup.attempt, base);
 }
+
+/// A memory that holds what these changes say.
+pub fn view(changes: Vec<Change>) -> Arc<View> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let settings = catalog::Settings {
+        dir: dir.path().to_owned(),
+    };
+    let catalog = Catalog::open(&settings).unwrap();
+    let decide = |_: &View| Decision {
+        changes,
+        answer: (),
+    };
+    runtime.block_on(catalog.write(decide)).unwrap();
+    catalog.view()
+}

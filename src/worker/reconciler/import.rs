@@ -531,10 +531,9 @@ mod tests {
 
     use super::*;
     use crate::backup::Scope;
-    use crate::catalog::{Catalog, Decision, Settings};
     use crate::operation::{Attempt, BackupWork, Delivery, Outcome, Retry, Server};
     use crate::worker::publisher::document::FORMAT;
-    use crate::worker::testing::{at, backup, name, place};
+    use crate::worker::testing::{at, backup, name, place, view};
 
     fn terms() -> Terms {
         Terms {
@@ -551,23 +550,6 @@ mod tests {
                 },
             },
         }
-    }
-
-    fn view(changes: Vec<Change>) -> std::sync::Arc<View> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            dir: dir.path().to_owned(),
-        };
-        let catalog = Catalog::open(&settings).unwrap();
-        let decide = |_: &View| Decision {
-            changes,
-            answer: (),
-        };
-        runtime.block_on(catalog.write(decide)).unwrap();
-        catalog.view()
     }
 
     /// A client's backup that is at work.
@@ -738,6 +720,30 @@ mod tests {
             Origin::Foreign,
             "a copy under another name"
         );
+    }
+
+    #[test]
+    fn what_was_made_is_not_begun_again_by_an_older_state_file() {
+        let open = running(4, "ours");
+        let made = Backup {
+            operation: open.id.as_uuid(),
+            attempt: open.attempt().unwrap().id.to_string(),
+            ..backup("ours", "2026-11-22T11:00:00Z")
+        };
+        let finding = Finding {
+            name: name("ours"),
+            has_folder: true,
+            sidecar: Some(Box::new(made)),
+            head: Head::NotRead,
+        };
+        let other = running(5, "other");
+        let mut changes = [open, other].map(|operation| Change::PutOperation(Box::new(operation)));
+        end_what_was_made(&mut changes, &[finding], terms().now);
+        let states = changes.map(|change| match change {
+            Change::PutOperation(operation) => operation.state,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(states, [State::Succeeded, State::Running]);
     }
 
     #[test]

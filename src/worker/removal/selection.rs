@@ -144,3 +144,103 @@ pub(in crate::worker) fn removing(view: &View, name: &BackupName) -> Option<Arc<
     };
     view.unfinished().find(removes).cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::Pin;
+    use crate::catalog::Change;
+    use crate::worker::Broken;
+    use crate::worker::testing::{at, backup, name, place, view};
+
+    fn put(backup: Backup) -> Change {
+        Change::PutBackup(Box::new(backup))
+    }
+
+    fn choose(
+        changes: Vec<Change>,
+        wanted: &str,
+        force: bool,
+        broken: &[&str],
+    ) -> Result<Vec<String>, RemovalError> {
+        let broken = broken.iter().map(|text| Broken {
+            name: name(text),
+            newest: None,
+            objects: 1,
+            bytes: 1,
+            reason: "a lock".to_owned(),
+        });
+        let standing = Standing {
+            broken: broken.collect(),
+            ..Standing::default()
+        };
+        let (wanted, place) = (name(wanted), place());
+        let wanted = Wanted {
+            name: &wanted,
+            force,
+            standing: &standing,
+            place: &place,
+        };
+        let items = chosen(&view(changes), &wanted, &[], at("2026-11-22T12:00:00Z"))?;
+        Ok(items.iter().map(|item| item.backup.to_string()).collect())
+    }
+
+    #[test]
+    fn a_name_means_the_backup_or_the_remains_of_exactly_that_name() {
+        let second = Backup {
+            asked_name: name("x"),
+            ..backup("x.2", "2026-11-20T02:00:00Z")
+        };
+        let refused = choose(vec![put(second.clone())], "x", true, &[]);
+        assert!(
+            matches!(&refused, Err(RemovalError::Held { reasons, .. }) if reasons[0].contains("x.2")),
+            "{refused:?}"
+        );
+        let remains = choose(vec![put(second.clone())], "x", false, &["x"]).unwrap();
+        assert_eq!(remains, ["x"]);
+        assert_eq!(
+            choose(vec![put(second)], "x.2", false, &["x"]).unwrap(),
+            ["x.2"]
+        );
+        let nothing = choose(Vec::new(), "x", true, &[]);
+        assert!(matches!(nothing, Err(RemovalError::NotFound(_))));
+    }
+
+    #[test]
+    fn what_is_built_on_it_goes_first_and_only_by_force_and_a_pin_keeps_all() {
+        let above = |text: &str, base: &str| Backup {
+            base: Some(name(base)),
+            ..backup(text, "2026-11-21T02:00:00Z")
+        };
+        let all = || {
+            vec![
+                put(backup("full", "2026-11-20T02:00:00Z")),
+                put(above("one", "full")),
+                put(above("two", "one")),
+            ]
+        };
+        let refused = choose(all(), "full", false, &[]);
+        assert!(
+            matches!(&refused, Err(RemovalError::HasDependents { dependents, .. }) if dependents.len() == 2),
+            "{refused:?}"
+        );
+        assert_eq!(
+            choose(all(), "full", true, &[]).unwrap(),
+            ["two", "one", "full"]
+        );
+        let pinned = Backup {
+            pinned: Some(Pin {
+                at: at("2026-11-21T02:00:00Z"),
+                by: None,
+                reason: None,
+            }),
+            ..above("two", "one")
+        };
+        let mut changes = all();
+        changes.push(put(pinned));
+        assert!(matches!(
+            choose(changes, "full", true, &[]),
+            Err(RemovalError::Held { .. })
+        ));
+    }
+}
