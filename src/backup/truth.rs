@@ -111,6 +111,9 @@ pub struct Suspicion {
     pub found: u64,
     /// The median of the backups before it.
     pub usual: u64,
+    /// When somebody said that the change is meant: from then on it is an ordinary backup.
+    #[serde(default)]
+    pub adopted_at: Option<Timestamp>,
 }
 
 impl std::fmt::Display for Suspicion {
@@ -119,6 +122,7 @@ impl std::fmt::Display for Suspicion {
             measure,
             found,
             usual,
+            adopted_at: _,
         } = self;
         write!(f, "{found} {measure}, where {usual} are usual")
     }
@@ -185,7 +189,7 @@ impl Backup {
             Status::Gone
         } else if self.is_damaged() {
             Status::Damaged
-        } else if self.suspect.is_some() {
+        } else if self.is_suspect() {
             Status::Suspect
         } else if self.manifest.is_none() {
             Status::Unproven
@@ -198,6 +202,13 @@ impl Backup {
     #[must_use]
     pub fn is_visible(&self) -> bool {
         self.deleting.is_none() && self.gone_since.is_none()
+    }
+
+    /// Whether it looks like the backup of an emptied server, and nobody said that this is meant.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        let suspicion = self.suspect.as_ref();
+        suspicion.is_some_and(|suspicion| suspicion.adopted_at.is_none())
     }
 
     /// Whether the latest proof of any level found damage.

@@ -15,6 +15,18 @@ pub fn is_adopted(backup: &Backup, adoptions: &[Adoption]) -> bool {
     is_adopted_by(backup, adopted_until(adoptions))
 }
 
+/// Marks a suspect backup that an adoption covers; whether anything changed.
+pub fn adopt(backup: &mut Backup, adoptions: &[Adoption]) -> bool {
+    if !backup.is_suspect() || !is_adopted(backup, adoptions) {
+        return false;
+    }
+    let until = adopted_until(adoptions);
+    if let Some(suspicion) = &mut backup.suspect {
+        suspicion.adopted_at = until;
+    }
+    true
+}
+
 /// The moment up to which suspect backups are ordinary ones.
 pub(super) fn adopted_until(adoptions: &[Adoption]) -> Option<Timestamp> {
     adoptions.iter().map(|adoption| adoption.at).max()
@@ -60,6 +72,7 @@ pub fn suspicion(new: &Backup, before: &[&Backup], adoptions: &[Adoption]) -> Op
             measure: measure.to_owned(),
             found,
             usual,
+            adopted_at: None,
         })
     };
     too_little("tables", |backup| backup.tables)

@@ -99,6 +99,7 @@ fn few() -> Suspicion {
         measure: "tables".into(),
         found: 0,
         usual: 10,
+        adopted_at: None,
     }
 }
 

@@ -6,7 +6,7 @@ use super::Worker;
 use super::hold::holds;
 use crate::backup::{Backup, BackupName, Pin};
 use crate::catalog::{CatalogError, Change, Decision, View};
-use crate::retention::{Adoption, Plan, Situation, Stop, plan};
+use crate::retention::{Adoption, Plan, Situation, Stop, adopt, plan};
 
 /// Longest reason of a pin or an adoption.
 pub const KEEP_REASON_MAX_CHARS: usize = 500;
@@ -96,8 +96,10 @@ impl Worker {
                 reason,
                 servers: servers.into_iter().collect(),
             };
+            let mut changes: Vec<Change> = suspects(view, &adoption, now).collect();
+            changes.push(Change::PutAdoption(adoption.clone()));
             Decision {
-                changes: vec![Change::PutAdoption(adoption.clone())],
+                changes,
                 answer: adoption,
             }
         };
@@ -142,6 +144,21 @@ impl Worker {
         let unread = (!self.is_read_in()).then_some(Stop::NotReadIn);
         view.into_iter().chain(failure).chain(unread).collect()
     }
+}
+
+/// Suspect backups that this makes ordinary ones.
+fn suspects(
+    view: &View,
+    adoption: &Adoption,
+    now: jiff::Timestamp,
+) -> impl Iterator<Item = Change> {
+    view.backups().filter_map(move |backup| {
+        let mut backup = backup.clone();
+        adopt(&mut backup, std::slice::from_ref(adoption)).then(|| {
+            backup.changed_at = now;
+            Change::PutBackup(Box::new(backup))
+        })
+    })
 }
 
 fn check(reason: Option<&str>) -> Result<(), KeepError> {

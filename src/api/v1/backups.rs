@@ -179,7 +179,7 @@ pub(super) fn speaks_against(view: &View, name: &domain::BackupName) -> Option<S
     };
     // That a base is suspect is nothing against the increment, which was looked at by itself.
     let bad = chain.into_iter().find(|one| one.is_damaged());
-    let bad = bad.or(Some(backup).filter(|backup| backup.suspect.is_some()))?;
+    let bad = bad.or(Some(backup).filter(|backup| backup.is_suspect()))?;
     let reason = status_reason(bad)?;
     Some(format!(
         "{} is {}: {reason}",

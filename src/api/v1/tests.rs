@@ -541,6 +541,7 @@ async fn a_check_tells_what_is_wrong_with_a_chain() {
         measure: "tables".to_owned(),
         found: 1,
         usual: 9,
+        adopted_at: None,
     });
     api.put_backup(increment).await;
     let suspect = told("increment").unwrap();
@@ -675,6 +676,7 @@ async fn every_status_of_a_backup_is_told_with_its_reason() {
         measure: "tables".to_owned(),
         found: 0,
         usual: 9,
+        adopted_at: None,
     });
     let mut damaged = suspect.clone();
     damaged.name = BackupName::parse("damaged").unwrap();

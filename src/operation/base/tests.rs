@@ -248,6 +248,7 @@ fn suspect(backup: &mut Backup) {
         measure: "tables".into(),
         found: 0,
         usual: 12,
+        adopted_at: None,
     });
 }
 

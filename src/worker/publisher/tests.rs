@@ -160,6 +160,7 @@ fn backups() -> Vec<Backup> {
                 measure: "tables".to_owned(),
                 found: 0,
                 usual: 12,
+                adopted_at: None,
             }),
             ..backup("state", created)
         },

@@ -213,6 +213,7 @@ mod tests {
                 measure: "tables".to_owned(),
                 found: 0,
                 usual: 9,
+                adopted_at: None,
             },
         };
         let told = stopped(&plan(Verdict::Keep, suspect));
