@@ -1,6 +1,7 @@
 //! What exists: backups, where they lie, what they hold, and how they are named.
 
 mod chain;
+mod inventory;
 mod name;
 mod pattern;
 mod truth;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use chain::{ChainError, chain, dependents};
+pub use inventory::Inventory;
 pub use name::{
     BACKUP_NAME_LENGTH_MAX, BackupName, BackupNameError, KINDS, NameShapes, NameTemplate,
     NameTemplateError, Resolution, SlotNaming,
@@ -129,6 +131,9 @@ pub struct Contents {
     pub tables: Vec<Table>,
     /// What was left out.
     pub not_covered: Vec<NotCovered>,
+    /// What else the server had; `None` in what was written before this was asked.
+    #[serde(default)]
+    pub inventory: Option<Inventory>,
 }
 
 /// Who asked for a backup.

@@ -3,6 +3,7 @@
 mod client;
 mod code;
 mod disks;
+mod inventory;
 mod look;
 mod moved;
 mod quote;

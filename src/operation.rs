@@ -21,7 +21,7 @@ pub use base::{BaseChoice, choose_base};
 pub use failure::{Failure, FailureKind};
 pub use id::{AttemptId, AttemptOrigin, OperationId};
 pub use machine::{CancelCause, Event, IllegalEvent, State};
-pub use step::{Look, Progress, Row, RowStatus, Seen, Step, next_step, observe};
+pub use step::{Dead, Look, Progress, Row, RowStatus, Seen, Step, next_step, observe};
 pub use work::{
     BackupWork, DeleteCause, DeleteWork, Existing, Increments, Item, ItemState, RestoreWork,
     Selection, VerifyWork, Work,

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 use clickhouse_backupd::api::v1::backup::{
-    Backup, BackupDetails, BackupOrigin, BackupStatus, Contents, PinRequest, Table,
+    Backup, BackupDetails, BackupOrigin, BackupStatus, Contents, Inventory, PinRequest, Table,
 };
 use clickhouse_backupd::api::v1::operation::{BackupRequest, OperationRequest};
 use clickhouse_backupd::api::v1::page::Page;
@@ -282,6 +282,10 @@ fn show(details: &BackupDetails, with_tables: bool, look: &Look) -> String {
                 out += &tables(&contents.tables, look);
             }
             out += &not_covered(contents, look);
+            out += &contents
+                .inventory
+                .as_ref()
+                .map_or_else(String::new, inventory);
         }
         None => out += "\nWhat it holds was not written down.\n",
     }
@@ -355,6 +359,43 @@ fn not_covered(contents: &Contents, look: &Look) -> String {
     let lines: String = contents.not_covered.iter().map(line).collect();
     let count = contents.not_covered.len();
     format!("\n{YELLOW}not in it{YELLOW:#} {DIM}({count}){DIM:#}:\n{lines}")
+}
+
+/// What a restore on another server may need, in a few lines.
+fn inventory(inventory: &Inventory) -> String {
+    let names = |names: Vec<&String>| {
+        let names: Vec<String> = names.into_iter().map(|name| text::clean(name)).collect();
+        names.join(", ")
+    };
+    let macros = inventory.macros.iter();
+    let macros: Vec<String> = macros
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
+    let lines = [
+        (
+            "storage policies",
+            names(inventory.storage_policies.keys().collect()),
+        ),
+        ("macros", names(macros.iter().collect())),
+        (
+            "named collections",
+            names(inventory.named_collections.iter().collect()),
+        ),
+        (
+            "dictionaries of its configuration",
+            names(inventory.dictionaries.iter().collect()),
+        ),
+        ("not known", names(inventory.unknown.iter().collect())),
+    ];
+    let lines: String = lines
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("  {what}: {names}\n"))
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\n{BOLD}On the server, and in no backup{BOLD:#}:\n{lines}")
 }
 
 #[cfg(test)]

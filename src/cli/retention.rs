@@ -52,13 +52,14 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
 fn plan(plan: &RetentionPlan, look: &Look) -> String {
     let mut out = String::new();
     for stop in &plan.stops {
-        out += &format!(
-            "{RED}nothing is removed:{RED:#} {}\n",
-            text::clean(&stop.message)
-        );
+        out += &format!("{RED}stopped:{RED:#} {}\n", text::clean(&stop.message));
     }
     if plan.lines.is_empty() {
-        return out + "no backups\n";
+        return out
+            + match plan.stops.is_empty() {
+                true => "no backups\n",
+                false => "no backups are known yet\n",
+            };
     }
     for group in plan
         .lines

@@ -225,6 +225,12 @@ pub fn details() -> BackupDetails {
                 what: "kafka.queue".to_owned(),
                 reason: "its engine Kafka holds no data".to_owned(),
             }],
+            inventory: Some(clickhouse_backupd::api::v1::backup::Inventory {
+                version: "26.9.1".to_owned(),
+                storage_policies: [("hot_and_cold".to_owned(), vec!["nvme".to_owned()])].into(),
+                named_collections: vec!["kafka".to_owned()],
+                ..Default::default()
+            }),
         }),
         restore_statement: Some(
             "RESTORE DATABASE `shop`, TABLE `web`.`visits` FROM Disk('s3_backup', '2026-11-22')"

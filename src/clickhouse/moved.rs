@@ -109,6 +109,7 @@ mod tests {
                 })
                 .into_iter()
                 .collect(),
+            inventory: None,
         };
         let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             let owned = |(from, to): &(&str, &str)| ((*from).to_owned(), (*to).to_owned());

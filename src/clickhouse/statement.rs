@@ -426,6 +426,7 @@ mod tests {
                 })
                 .to_vec(),
             not_covered: Vec::new(),
+            inventory: None,
         }
     }
 

@@ -20,7 +20,7 @@ pub enum FailureKind {
     Denied,
     /// ClickHouse ran out of memory.
     OutOfMemory,
-    /// The server that ran it restarted, and nothing shows that it ended.
+    /// The server that ran it restarted or does not know it, and nothing shows that it ended.
     Lost,
     /// It did not end within its timeout or deadline.
     TimedOut,

@@ -67,11 +67,20 @@ pub enum Seen {
     Unreachable(String),
     /// The right server answered and has no row.
     Absent {
-        /// It was started after the attempt began, so it has forgotten what ran before.
-        restarted: bool,
+        /// Whether nothing of the attempt can run any more, and how that is known.
+        dead: Option<Dead>,
     },
     /// The server has a row.
     Row(RowStatus, Server),
+}
+
+/// How it is known that nothing of an attempt runs any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dead {
+    /// The server was started after the attempt began, so it has forgotten what ran before.
+    Restarted,
+    /// The server has no row of it, and nothing changed in the destination for long.
+    Quiet,
 }
 
 /// What to do next.
@@ -105,10 +114,10 @@ pub fn observe(look: Result<&Look, &str>, attempt: &Attempt) -> Seen {
         Some(server) => {
             let later = look.server.started_at.duration_since(server.started_at);
             Seen::Absent {
-                restarted: later > SERVER_START_JITTER,
+                dead: (later > SERVER_START_JITTER).then_some(Dead::Restarted),
             }
         }
-        None => Seen::Absent { restarted: false },
+        None => Seen::Absent { dead: None },
     }
 }
 
@@ -129,8 +138,8 @@ pub fn next_step(operation: &Operation, seen: &Seen, now: Timestamp) -> Step {
 fn starting(operation: &Operation, attempt: &Attempt, seen: &Seen, now: Timestamp) -> Step {
     match seen {
         Seen::Row(_, server) => Step::Record(Event::Accepted(server.clone())),
-        Seen::Absent { restarted: true } if attempt.delivery != Delivery::NotSent => {
-            lost(operation, now)
+        Seen::Absent { dead: Some(dead) } if attempt.delivery != Delivery::NotSent => {
+            lost(operation, *dead, now)
         }
         Seen::Absent { .. } | Seen::Unreachable(_)
             if overdue(operation, attempt, now).is_some() =>
@@ -171,11 +180,11 @@ fn running(operation: &Operation, attempt: &Attempt, seen: &Seen, now: Timestamp
                 retry_at: None,
             })
         }
-        Seen::Absent { restarted: true } => lost(operation, now),
-        Seen::Row(RowStatus::Running, _)
-        | Seen::Absent { restarted: false }
-        | Seen::Unreachable(_) => overdue(operation, attempt, now)
-            .map_or(Step::Wait, |cause| Step::Record(Event::Cancel(cause))),
+        Seen::Absent { dead: Some(dead) } => lost(operation, *dead, now),
+        Seen::Row(RowStatus::Running, _) | Seen::Absent { dead: None } | Seen::Unreachable(_) => {
+            overdue(operation, attempt, now)
+                .map_or(Step::Wait, |cause| Step::Record(Event::Cancel(cause)))
+        }
     }
 }
 
@@ -185,8 +194,8 @@ fn cancelling(operation: &Operation, attempt: &Attempt, seen: &Seen, now: Timest
     match seen {
         Seen::Row(RowStatus::Finished(outcome), _) => Step::Record(Event::Finished(*outcome)),
         Seen::Row(RowStatus::Failed(_) | RowStatus::Cancelled, _)
-        | Seen::Absent { restarted: true } => Step::Record(Event::Gone),
-        Seen::Absent { restarted: false } if surely_absent(attempt, asked, now) => {
+        | Seen::Absent { dead: Some(_) } => Step::Record(Event::Gone),
+        Seen::Absent { dead: None } if surely_absent(attempt, asked, now) => {
             Step::Record(Event::Gone)
         }
         _ if expired => Step::Record(Event::Unconfirmed),
@@ -205,8 +214,15 @@ fn surely_absent(attempt: &Attempt, asked: Timestamp, now: Timestamp) -> bool {
     }
 }
 
-fn lost(operation: &Operation, now: Timestamp) -> Step {
-    let text = "the ClickHouse server restarted while it ran, and knows nothing of it any more";
+fn lost(operation: &Operation, dead: Dead, now: Timestamp) -> Step {
+    let text = match dead {
+        Dead::Restarted => {
+            "the ClickHouse server restarted while it ran, and knows nothing of it any more"
+        }
+        Dead::Quiet => {
+            "the ClickHouse server knows nothing of it, and nothing changed in the destination for 10 minutes"
+        }
+    };
     let failure = match operation.work {
         Work::Backup(_) | Work::Verify(_) | Work::Delete(_) => {
             Failure::new(FailureKind::Lost, text)
@@ -323,11 +339,11 @@ mod tests {
     const AFTER_DEADLINE: &str = "1970-01-01T04:00:00Z";
 
     #[rstest]
-    #[case(starting(Delivery::NotSent), Seen::Absent { restarted: false }, SOON, "send")]
-    #[case(starting(Delivery::NotSent), Seen::Absent { restarted: true }, SOON, "send")]
-    #[case(starting(Delivery::MaybeSent), Seen::Absent { restarted: false }, SOON, "send")]
-    #[case(starting(Delivery::MaybeSent), Seen::Absent { restarted: true }, SOON, "lost, again")]
-    #[case(starting(Delivery::Accepted), Seen::Absent { restarted: false }, SOON, "wait")]
+    #[case(starting(Delivery::NotSent), Seen::Absent { dead: None }, SOON, "send")]
+    #[case(starting(Delivery::NotSent), Seen::Absent { dead: Some(Dead::Restarted) }, SOON, "send")]
+    #[case(starting(Delivery::MaybeSent), Seen::Absent { dead: None }, SOON, "send")]
+    #[case(starting(Delivery::MaybeSent), Seen::Absent { dead: Some(Dead::Restarted) }, SOON, "lost, again")]
+    #[case(starting(Delivery::Accepted), Seen::Absent { dead: None }, SOON, "wait")]
     #[case(starting(Delivery::MaybeSent), Seen::Unreachable("x".into()), SOON, "wait")]
     #[case(starting(Delivery::MaybeSent), Seen::Unreachable("x".into()), AFTER_DEADLINE, "cancel")]
     #[case(starting(Delivery::NotSent), Seen::Unreachable("x".into()), AFTER_DEADLINE, "unreachable")]
@@ -364,8 +380,9 @@ mod tests {
         "denied"
     )]
     #[case(running(), row(RowStatus::Cancelled), SOON, "cancelled")]
-    #[case(running(), Seen::Absent { restarted: true }, SOON, "lost, again")]
-    #[case(running(), Seen::Absent { restarted: false }, SOON, "wait")]
+    #[case(running(), Seen::Absent { dead: Some(Dead::Restarted) }, SOON, "lost, again")]
+    #[case(running(), Seen::Absent { dead: Some(Dead::Quiet) }, SOON, "lost, again")]
+    #[case(running(), Seen::Absent { dead: None }, SOON, "wait")]
     #[case(running(), Seen::Unreachable("x".into()), SOON, "wait")]
     #[case(running(), Seen::Unreachable("x".into()), AFTER_TIMEOUT, "cancel")]
     #[case(cancelling(Delivery::Accepted), row(RowStatus::Running), SOON, "kill")]
@@ -381,13 +398,14 @@ mod tests {
         SOON,
         "finished"
     )]
-    #[case(cancelling(Delivery::Accepted), Seen::Absent { restarted: true }, SOON, "gone")]
-    #[case(cancelling(Delivery::Accepted), Seen::Absent { restarted: false }, SOON, "wait")]
+    #[case(cancelling(Delivery::Accepted), Seen::Absent { dead: Some(Dead::Restarted) }, SOON, "gone")]
+    #[case(cancelling(Delivery::Accepted), Seen::Absent { dead: Some(Dead::Quiet) }, SOON, "gone")]
+    #[case(cancelling(Delivery::Accepted), Seen::Absent { dead: None }, SOON, "wait")]
     #[case(cancelling(Delivery::Accepted), Seen::Unreachable("x".into()), SOON, "wait")]
     #[case(cancelling(Delivery::Accepted), Seen::Unreachable("x".into()), AFTER_TIMEOUT, "unconfirmed")]
-    #[case(cancelling(Delivery::NotSent), Seen::Absent { restarted: false }, SOON, "gone")]
-    #[case(cancelling(Delivery::MaybeSent), Seen::Absent { restarted: false }, SOON, "wait")]
-    #[case(cancelling(Delivery::MaybeSent), Seen::Absent { restarted: false }, "1970-01-01T00:01:00Z", "gone")]
+    #[case(cancelling(Delivery::NotSent), Seen::Absent { dead: None }, SOON, "gone")]
+    #[case(cancelling(Delivery::MaybeSent), Seen::Absent { dead: None }, SOON, "wait")]
+    #[case(cancelling(Delivery::MaybeSent), Seen::Absent { dead: None }, "1970-01-01T00:01:00Z", "gone")]
     fn the_next_step(
         #[case] operation: Operation,
         #[case] seen: Seen,
@@ -430,8 +448,13 @@ mod tests {
             rows: vec![],
         };
         let restarted = |secs| observe(Ok(&started(secs)), &attempt(1));
-        assert_eq!(restarted(1), Seen::Absent { restarted: false }, "rounding");
-        assert_eq!(restarted(60), Seen::Absent { restarted: true });
+        assert_eq!(restarted(1), Seen::Absent { dead: None }, "rounding");
+        assert_eq!(
+            restarted(60),
+            Seen::Absent {
+                dead: Some(Dead::Restarted)
+            }
+        );
         assert_eq!(
             observe(Err("gone"), &attempt(1)),
             Seen::Unreachable("gone".into())

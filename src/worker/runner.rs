@@ -7,6 +7,7 @@ mod kind;
 mod lane;
 mod manifest;
 mod prepare;
+mod quiet;
 pub(super) mod restore;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::backup::name_taken;
 use self::prepare::NotReady;
+use self::quiet::Quiet;
 use super::removal::removing;
 use super::{JournalError, Worker};
 use crate::clickhouse::Error;
@@ -45,6 +47,8 @@ const PROGRESS_LOG: Duration = Duration::from_secs(60);
 struct Memory {
     adopted: bool,
     killed_at: HashMap<OperationId, Instant>,
+    /// Folders of attempts that their server does not know.
+    quiet: HashMap<OperationId, Quiet>,
     progress_told_at: Option<Instant>,
     /// Tries in a row that ClickHouse did not answer as it must.
     unanswered: u32,
@@ -91,6 +95,7 @@ impl Worker {
         let active = lane::active(&self.0.catalog.view());
         if active.is_empty() {
             memory.progress_told_at = None;
+            memory.quiet.clear();
             self.0.live.forget_lane();
         } else if !quiet && memory.adopted {
             self.watch(memory, &active).await?;
@@ -161,6 +166,9 @@ impl Worker {
                 continue;
             };
             let seen = observe(look.as_ref().map_err(|_| text.as_str()), attempt);
+            let seen = self
+                .with_destination(memory, operation, attempt, seen)
+                .await;
             match self.step(memory, operation, attempt, &seen).await {
                 // It was cancelled since we looked; the next round sees that.
                 Ok(()) | Err(JournalError::Illegal(_)) => {}

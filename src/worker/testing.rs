@@ -9,14 +9,17 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{Context, Live, Settings, Worker};
-use crate::backup::{Backup, BackupKind, BackupName, ManifestSeen, Origin, Place};
+use crate::backup::{Backup, BackupKind, BackupName, ManifestSeen, Origin, Place, Scope};
 use crate::catalog::{self, Catalog, Change, Decision, View};
 use crate::clickhouse::{self, Client};
 use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::destination::testing::put;
 use crate::metrics::Metrics;
-use crate::operation::{AttemptId, OperationId};
+use crate::operation::{
+    Attempt, AttemptId, BackupWork, Delivery, Event, Limits, Operation, OperationId, Retry, Server,
+    Trigger, Work,
+};
 
 /// What the server says.
 #[derive(Debug)]
@@ -176,6 +179,56 @@ pub fn backup(text: &str, created: &str) -> Backup {
         gone_since: None,
         changed_at: created_at,
     }
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        timeout: Duration::from_secs(14_400),
+        deadline: None,
+        unreachable: Duration::from_secs(300),
+        cancel: Duration::from_secs(600),
+        retry: Retry {
+            attempts: 1,
+            delay: Duration::ZERO,
+        },
+    }
+}
+
+/// A client's backup that is at work.
+pub fn running_backup(number: u64, text: &str) -> Operation {
+    let work = Work::Backup(BackupWork {
+        name: name(text),
+        scope: Scope::everything(),
+        base: None,
+        increments: None,
+        kind_reason: None,
+    });
+    let (id, now) = (OperationId::of_client(), at("2026-11-22T12:00:00Z"));
+    let mut operation = Operation::new(id, Trigger::Client, work, "x".into(), limits(), now);
+    operation.number = number;
+    let server = Server {
+        uuid: Uuid::from_u128(7),
+        host: "ch-0".into(),
+        started_at: Timestamp::UNIX_EPOCH,
+    };
+    let attempt = Attempt {
+        id: operation.next_attempt_id(),
+        backup: name(text),
+        place: place(),
+        started_at: now,
+        ended_at: None,
+        delivery: Delivery::Accepted,
+        server: Some(server.clone()),
+        tables: Some(1),
+        bytes_expected: None,
+        manifest: None,
+        is_cleared: false,
+        failure: None,
+    };
+    let begun = operation
+        .apply(Event::Begun(Box::new(attempt)), now)
+        .unwrap();
+    begun.apply(Event::Accepted(server), now).unwrap()
 }
 
 fn manifest_uuid(name: &str) -> String {

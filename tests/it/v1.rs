@@ -33,6 +33,14 @@ async fn a_backup_is_made_shown_checked_and_restored_beside_the_live_tables() {
     assert_eq!(orders["rows"], 10_000, "{orders}");
     assert!(orders["bytes"].as_u64().unwrap() > 1_000, "{orders}");
 
+    // What no backup holds is named, and the server answered for all of it.
+    let inventory = &shown["contents"]["inventory"];
+    assert_eq!(inventory["unknown"], json!([]), "{inventory}");
+    assert!(
+        inventory["version"].as_str().unwrap().contains('.'),
+        "{inventory}"
+    );
+
     // Over the live tables it would be refused, and it says so without doing anything.
     let check = json!({"kind": "restore", "backup": name, "check": true});
     let (status, over) = daemon.post_json("/api/v1/operations", &check).await;

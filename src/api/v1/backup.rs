@@ -1,5 +1,7 @@
 //! Backups as callers see them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -231,6 +233,25 @@ pub struct Contents {
     pub tables: Vec<Table>,
     /// What was left out, and why.
     pub not_covered: Vec<NotCovered>,
+    /// What else the server had, that no backup can hold and a restore elsewhere may need.
+    pub inventory: Option<Inventory>,
+}
+
+/// What a server had when a backup was made, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Inventory {
+    /// The version of ClickHouse; empty where it is not known.
+    pub version: String,
+    /// Storage policies of its configuration, without `default`, with the disks of each.
+    pub storage_policies: BTreeMap<String, Vec<String>>,
+    /// Macros of its configuration, with their values.
+    pub macros: BTreeMap<String, String>,
+    /// Named collections.
+    pub named_collections: Vec<String>,
+    /// Dictionaries of its configuration.
+    pub dictionaries: Vec<String>,
+    /// What could not be asked, and why.
+    pub unknown: Vec<String>,
 }
 
 /// A table in a backup.
@@ -481,6 +502,28 @@ impl From<domain::Contents> for Contents {
             databases: contents.databases,
             tables: contents.tables.into_iter().map(table).collect(),
             not_covered: contents.not_covered.into_iter().map(left_out).collect(),
+            inventory: contents.inventory.map(Inventory::from),
+        }
+    }
+}
+
+impl From<domain::Inventory> for Inventory {
+    fn from(inventory: domain::Inventory) -> Self {
+        let domain::Inventory {
+            version,
+            storage_policies,
+            macros,
+            named_collections,
+            dictionaries,
+            unknown,
+        } = inventory;
+        Self {
+            version,
+            storage_policies,
+            macros,
+            named_collections,
+            dictionaries,
+            unknown,
         }
     }
 }

@@ -83,6 +83,16 @@ pub fn facts(details: &BackupDetails, look: &Look) -> Vec<(&'static str, String)
     facts.push(("size", size));
     let written = backup.bytes_written.map_or_else(unknown, text::bytes);
     facts.push(("written", written));
+    let inventory = details
+        .contents
+        .as_ref()
+        .and_then(|contents| contents.inventory.as_ref());
+    facts.extend(
+        inventory
+            .map(|inventory| text::clean(&inventory.version))
+            .filter(|version| !version.is_empty())
+            .map(|version| ("server", format!("ClickHouse {version}"))),
+    );
     if !details.needed_by.is_empty() {
         let names: Vec<String> = details
             .needed_by

@@ -160,7 +160,7 @@ fn backups() -> Vec<Backup> {
                 measure: "tables".to_owned(),
                 found: 0,
                 usual: 12,
-                adopted_at: None,
+                adopted_at: Some(at(NOW)),
             }),
             ..backup("state", created)
         },
@@ -193,6 +193,7 @@ async fn what_is_published_rebuilds_a_memory_that_was_lost() {
             ..Table::default()
         }],
         not_covered: Vec::new(),
+        inventory: None,
     };
     let id = AttemptId::parse(&backups[0].attempt).unwrap().0;
     let finished = Outcome {

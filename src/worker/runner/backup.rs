@@ -21,10 +21,13 @@ impl Worker {
             view.backup(base)
                 .map_or_else(|| base.clone(), |found| found.name.clone())
         });
-        let preflight = self.0.client.preflight().await?;
+        let (preflight, inventory) =
+            tokio::join!(self.0.client.preflight(), self.0.client.inventory());
+        let preflight = preflight?;
         let (elements, mut contents) = preflight
             .resolve(&work.scope)
             .map_err(|error| NotReady::Impossible(error.into()))?;
+        contents.inventory = Some(inventory);
         if work.scope.structure_only {
             // Their rows are not in it, and nobody may believe so.
             for table in &mut contents.tables {

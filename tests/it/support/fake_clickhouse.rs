@@ -224,6 +224,8 @@ impl Server {
                 format!("{{\"name\":\"{name}\",\"engine\":\"{engine}\"}}\n")
             };
             Ok(self.databases.iter().map(row).collect())
+        } else if sql.contains("FROM system.storage_policies") {
+            Ok("{\"version\":\"26.9.1\"}\n".to_owned())
         } else if sql.starts_with("SELECT toString(serverUUID())") {
             Ok(format!("{{{},\"version\":\"26.9.1\"}}\n", self.identity()))
         } else if sql.starts_with("SELECT database, name, engine, total_rows,") {

@@ -1,73 +1,19 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::backup::{Deleting, Scope, Status};
-use crate::operation::{Attempt, BackupWork, Delivery, Event, Outcome, Retry, Server, Trigger};
+use crate::backup::{Deleting, Status};
+use crate::operation::{Event, Outcome};
 use crate::worker::publisher::document::{FORMAT, StateFile};
-use crate::worker::testing::{at, backup, name, place, view};
+use crate::worker::testing::{at, backup, limits, name, place, running_backup, view};
 
 fn terms() -> Terms {
     Terms {
         place: place(),
         now: at("2026-11-22T12:00:00Z"),
-        limits: Limits {
-            timeout: Duration::from_secs(1),
-            deadline: None,
-            unreachable: Duration::from_secs(1),
-            cancel: Duration::from_secs(1),
-            retry: Retry {
-                attempts: 1,
-                delay: Duration::ZERO,
-            },
-        },
+        limits: limits(),
     }
-}
-
-/// A client's backup that is at work.
-fn running(number: u64, text: &str) -> Operation {
-    let work = Work::Backup(BackupWork {
-        name: name(text),
-        scope: Scope::everything(),
-        base: None,
-        increments: None,
-        kind_reason: None,
-    });
-    let (id, terms) = (OperationId::of_client(), terms());
-    let mut operation = Operation::new(
-        id,
-        Trigger::Client,
-        work,
-        "x".into(),
-        terms.limits,
-        terms.now,
-    );
-    operation.number = number;
-    let server = Server {
-        uuid: Uuid::from_u128(7),
-        host: "ch-0".into(),
-        started_at: Timestamp::UNIX_EPOCH,
-    };
-    let attempt = Attempt {
-        id: operation.next_attempt_id(),
-        backup: name(text),
-        place: place(),
-        started_at: terms.now,
-        ended_at: None,
-        delivery: Delivery::Accepted,
-        server: Some(server.clone()),
-        tables: Some(1),
-        bytes_expected: None,
-        manifest: None,
-        is_cleared: false,
-        failure: None,
-    };
-    let begun = operation
-        .apply(Event::Begun(Box::new(attempt)), terms.now)
-        .unwrap();
-    begun.apply(Event::Accepted(server), terms.now).unwrap()
 }
 
 fn succeeded(number: u64, text: &str) -> Operation {
@@ -77,7 +23,7 @@ fn succeeded(number: u64, text: &str) -> Operation {
         bytes: 2,
         bytes_written: 3,
     };
-    running(number, text)
+    running_backup(number, text)
         .apply(Event::Finished(outcome), terms().now)
         .unwrap()
 }
@@ -142,7 +88,7 @@ fn a_state_with_doubled_rows_is_taken_over_without_them() {
 
 #[test]
 fn what_runs_on_another_server_is_not_taken_over() {
-    let state = || state_file(vec![succeeded(1, "a"), running(2, "b")]);
+    let state = || state_file(vec![succeeded(1, "a"), running_backup(2, "b")]);
     let imported = |server| {
         operations(&super::state(
             &View::default(),
@@ -198,7 +144,7 @@ fn a_backup_whose_file_was_lost_is_known_by_the_operation_that_made_it() {
 
 #[test]
 fn what_was_made_is_not_begun_again_by_an_older_state_file() {
-    let open = running(4, "ours");
+    let open = running_backup(4, "ours");
     let made = Backup {
         operation: open.id.as_uuid(),
         attempt: open.attempt().unwrap().id.to_string(),
@@ -210,7 +156,7 @@ fn what_was_made_is_not_begun_again_by_an_older_state_file() {
         sidecar: Some(Box::new(made)),
         head: Head::NotRead,
     };
-    let other = running(5, "other");
+    let other = running_backup(5, "other");
     let mut changes = [open, other].map(|operation| Change::PutOperation(Box::new(operation)));
     end_what_was_made(&mut changes, &[finding], terms().now);
     let states = changes.map(|change| match change {
