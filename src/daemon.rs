@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Source};
 use crate::destination::{self, Destination};
 use crate::metrics::Metrics;
+use crate::notify::{self, Caller};
 use crate::retention::Rules;
 use crate::worker::scheduler::Schedules;
 use crate::worker::{Beside, Context, Live, Worker};
@@ -39,6 +40,8 @@ pub struct Daemon {
     config: Config,
     schedules: watch::Sender<Arc<Schedules>>,
     rules: watch::Sender<Arc<Rules>>,
+    notify: watch::Sender<Arc<notify::Settings>>,
+    caller: Caller,
     reload: Option<(Source, Signal)>,
     with_timer: bool,
 }
@@ -58,6 +61,9 @@ pub enum BuildError {
     /// The door.
     #[error(transparent)]
     Api(#[from] api::ServeError),
+    /// The way to those who want to hear of operations.
+    #[error("setting up calls to others: {0}")]
+    Caller(#[from] reqwest::Error),
     /// The metrics, which is a defect.
     #[error("registering the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -103,6 +109,7 @@ impl Daemon {
             live: Live::default(),
         });
         let schedules = watch::Sender::new(Arc::new(config.schedules.clone()));
+        let notify = watch::Sender::new(Arc::new(config.notify.clone()));
         let Options {
             clock,
             reload,
@@ -117,6 +124,8 @@ impl Daemon {
             config,
             schedules,
             rules,
+            notify,
+            caller: Caller::new()?,
             reload,
             with_timer,
         })
@@ -175,6 +184,12 @@ impl Daemon {
             tasks.spawn(self.worker.clone().run_beside(kind, stop.clone()));
         }
         tasks.spawn(self.worker.clone().run_retention(stop.clone()));
+        let heard = self.notify.subscribe();
+        tasks.spawn(
+            self.worker
+                .clone()
+                .run_notifier(self.caller, heard, stop.clone()),
+        );
         let (worker, schedules) = (self.worker.clone(), self.schedules.subscribe());
         let (with_timer, stopped) = (self.with_timer, stop.clone());
         let lane_tasks = tasks.clone();
@@ -190,6 +205,7 @@ impl Daemon {
                 current: self.config,
                 schedules: self.schedules,
                 rules: self.rules,
+                notify: self.notify,
                 notices,
                 metrics: self.metrics,
                 clock: self.clock,

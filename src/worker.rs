@@ -11,6 +11,7 @@ mod control;
 mod hold;
 mod journal;
 mod keeper;
+mod notifier;
 mod prover;
 mod pruner;
 mod publisher;

@@ -7,6 +7,7 @@ mod action;
 mod api;
 mod destination;
 mod increments;
+mod notify;
 mod retention;
 mod schedules;
 mod sections;
@@ -26,6 +27,7 @@ use super::keys::{self, Found, Kind};
 use super::nearest;
 use super::values::Values;
 use crate::backup::TablePattern;
+use crate::notify;
 use crate::retention::Rules;
 use crate::secret::SecretSource;
 
@@ -55,10 +57,12 @@ pub fn config(
         log: check.log(),
         schedules: check.schedules(now),
         retention: Rules::default(),
+        notify: notify::Settings::default(),
         skip_tables,
         warnings: Vec::new(),
     };
     config.retention = check.retention(&config.schedules);
+    config.notify = check.notify(&config.schedules);
     config.warnings = check.warnings;
     if check.errors.is_empty() {
         Ok(config)

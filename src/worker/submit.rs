@@ -25,6 +25,8 @@ pub struct Request {
     pub work: Work,
     /// The same in the words of the wire format of the server we replace.
     pub command: String,
+    /// Addresses to call at its end.
+    pub callbacks: Vec<String>,
 }
 
 /// An accepted request.
@@ -156,14 +158,16 @@ impl Worker {
                 .exclude_tables
                 .extend(self.0.skip_tables.iter().cloned());
         }
-        Operation::new(
+        let mut operation = Operation::new(
             OperationId::of_client(),
             Trigger::Client,
             request.work,
             request.command,
             self.client_limits(),
             self.0.clock.now(),
-        )
+        );
+        operation.callbacks = request.callbacks;
+        operation
     }
 }
 
