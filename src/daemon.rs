@@ -71,8 +71,9 @@ pub struct Options {
     /// Where the configuration is read again from when it changes, and the signal (SIGHUP) that asks
     /// for it; `None` keeps it as it is.
     pub reload: Option<(Source, Signal)>,
-    /// Whether `tokio-cron-scheduler` wakes the scheduler too; it reads the system's clock, so a
-    /// simulation goes without.
+    /// Whether `tokio-cron-scheduler` wakes the scheduler too, and ClickHouse is asked each minute
+    /// whether it answers. The first reads the system's clock, and the second makes a year of half a
+    /// million questions, so a simulation goes without.
     pub with_timer: bool,
 }
 
@@ -175,6 +176,9 @@ impl Daemon {
             tasks.spawn(self.worker.clone().run_beside(kind, stop.clone()));
         }
         tasks.spawn(self.worker.clone().run_retention(stop.clone()));
+        if self.with_timer {
+            tasks.spawn(self.worker.clone().run_contact(stop.clone()));
+        }
         let (worker, schedules) = (self.worker.clone(), self.schedules.subscribe());
         let (with_timer, stopped) = (self.with_timer, stop.clone());
         let lane_tasks = tasks.clone();
