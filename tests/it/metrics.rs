@@ -240,7 +240,7 @@ fn what_happened_is_scraped(scraped: &Scraped) {
         ("clickhouse_reachable", 1.0),
         ("catalog_read_in", 1.0),
         (
-            "api_requests_total{route=\"/api/v1/schedules/{name}/run\",method=\"POST\",code=\"202\"}",
+            "api_requests_total{code=\"202\",method=\"POST\",route=\"/api/v1/schedules/{name}/run\"}",
             1.0,
         ),
     ] {
@@ -285,7 +285,7 @@ async fn an_invented_path_makes_no_series() {
     }
     let scraped = Scraped::of(&daemon).await;
     assert!(!scraped.text.contains("invented"), "{}", scraped.text);
-    let other = "api_requests_total{route=\"other\",method=\"GET\",code=\"404\"}";
+    let other = "api_requests_total{code=\"404\",method=\"GET\",route=\"other\"}";
     assert_eq!(scraped.ours(other), 50.0);
     daemon.stop().await;
 }
