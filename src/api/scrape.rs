@@ -53,3 +53,30 @@ impl ApiState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::api::testing::Fixture;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_told_and_a_scrape_does_not_ask_it() {
+        let api = Fixture::new();
+        let asked = |text: &str| {
+            let line = text.lines().find(|line| {
+                line.starts_with("clickhouse_backupd_clickhouse_last_contact_timestamp_seconds ")
+            });
+            !line.unwrap().ends_with(" 0")
+        };
+        assert!(!asked(&api.get("/metrics").await.body), "nobody asked yet");
+        api.get("/api/v1/status").await;
+        let scraped = api.get("/metrics").await.body;
+        assert!(asked(&scraped), "{scraped}");
+        for line in [
+            "clickhouse_backupd_clickhouse_reachable 0",
+            "clickhouse_backupd_clickhouse_last_answer_timestamp_seconds 0",
+            "clickhouse_backupd_api_requests_total{code=\"200\",method=\"GET\",route=\"/api/v1/status\"} 1",
+        ] {
+            assert!(scraped.contains(&format!("{line}\n")), "{line}: {scraped}");
+        }
+    }
+}

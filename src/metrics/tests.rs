@@ -7,7 +7,8 @@ use crate::backup::NameTemplate;
 use crate::backup::{Backup, BackupKind, BackupName, ManifestSeen, Origin, Place, Scope};
 use crate::catalog::{self, Catalog, Change, Decision, LastSlot};
 use crate::operation::{
-    Action, BackupWork, Event, Failure, FailureKind, Limits, OperationId, Retry, Trigger, Work,
+    Action, Attempt, AttemptId, BackupWork, Delivery, Event, Failure, FailureKind, Limits,
+    OperationId, Progress, Retry, Trigger, Work,
 };
 use crate::retention::{Plan, Rules};
 use crate::schedule::{Calendar, MissedPolicy, Pause};
@@ -68,7 +69,7 @@ impl Fixture {
         self.catalog.write(decide).await.unwrap();
     }
 
-    /// An operation of a slot at 02:00 that ended like this.
+    /// An operation of a slot at 02:00 to which this happened.
     async fn ended(&self, day: &str, event: Event, finished: &str) -> Operation {
         let slot = at(&format!("{day}T02:00:00Z"));
         let name = self.schedules.keys().next().unwrap().clone();
@@ -106,7 +107,9 @@ impl Fixture {
             Change::PutLastSlot(name, last),
         ])
         .await;
-        self.metrics.operation_ended(&operation);
+        if operation.state.is_terminal() {
+            self.metrics.operation_ended(&operation);
+        }
         operation
     }
 
@@ -149,18 +152,27 @@ impl Fixture {
 
     /// Series with their values.
     fn scraped(&self, now: &str) -> BTreeMap<String, f64> {
+        self.scraped_with(now, &HashMap::new())
+    }
+
+    /// The same, with how far something has come.
+    fn scraped_with(
+        &self,
+        now: &str,
+        progress: &HashMap<OperationId, Moved>,
+    ) -> BTreeMap<String, f64> {
         let plan = Plan {
             lines: Vec::new(),
             stops: Vec::new(),
         };
-        let (view, rules, progress) = (self.catalog.view(), Rules::default(), HashMap::new());
+        let (view, rules) = (self.catalog.view(), Rules::default());
         let text = self.metrics.render(&Scrape {
             now: at(now),
             view: &view,
             schedules: &self.schedules,
             rules: &rules,
             plan: &plan,
-            progress: &progress,
+            progress,
             destination: DestinationNow {
                 view: "bound",
                 ..DestinationNow::default()
@@ -358,6 +370,70 @@ async fn the_old_names_keep_their_units() {
     let after = restarted.scraped("2026-11-23T00:00:00Z");
     assert_eq!(old(&after, "failed_creates"), 0.0);
     assert_eq!(old(&after, "last_create_finish"), finish);
+}
+
+/// What runs has moved when it was seen to move; before that, when it began or when we did.
+#[tokio::test]
+async fn what_runs_tells_when_it_last_moved() {
+    let fixture = Fixture::new(&["daily"]);
+    let slot = at("2026-11-22T02:00:00Z");
+    let name = fixture.schedules.keys().next().unwrap();
+    let attempt = Attempt {
+        id: AttemptId::of_slot(name, slot, 1),
+        backup: BackupName::parse("2026-11-22").unwrap(),
+        place: Place::Disk("s3_backup".to_owned()),
+        started_at: at("2026-11-22T02:00:05Z"),
+        ended_at: None,
+        delivery: Delivery::Accepted,
+        server: None,
+        tables: None,
+        bytes_expected: Some(900),
+        manifest: None,
+        is_cleared: false,
+        failure: None,
+    };
+    let begun = Event::Begun(Box::new(attempt));
+    let operation = fixture
+        .ended("2026-11-22", begun, "2026-11-22T02:00:05Z")
+        .await;
+    let of_kind = |series: &BTreeMap<String, f64>, name: &str| {
+        series[&format!("clickhouse_backupd_{name}{{kind=\"backup\"}}")]
+    };
+    let at_second = |text: &str| at(text).as_second() as f64;
+    let series = fixture.scraped("2026-11-22T03:00:00Z");
+    let start = at_second("2026-11-22T02:00:05Z");
+    assert_eq!(of_kind(&series, "operations_running"), 1.0);
+    assert_eq!(of_kind(&series, "running_start_timestamp_seconds"), start);
+    assert_eq!(
+        of_kind(&series, "running_progress_timestamp_seconds"),
+        start
+    );
+    assert_eq!(
+        series[&of("running_since_timestamp_seconds", "daily")],
+        start
+    );
+    assert_eq!(series["clickhouse_backup_in_progress_commands"], 1.0);
+    // A process that came later does not know when it moved before.
+    fixture.metrics.config_loaded(at("2026-11-22T02:30:00Z"));
+    let series = fixture.scraped("2026-11-22T03:00:00Z");
+    let later = at_second("2026-11-22T02:30:00Z");
+    assert_eq!(
+        of_kind(&series, "running_progress_timestamp_seconds"),
+        later
+    );
+    let moved = Moved {
+        progress: Progress {
+            bytes_done: 300,
+            ..Progress::default()
+        },
+        at: at("2026-11-22T02:45:00Z"),
+    };
+    let progress = HashMap::from([(operation.id, moved)]);
+    let series = fixture.scraped_with("2026-11-22T03:00:00Z", &progress);
+    let seen = at_second("2026-11-22T02:45:00Z");
+    assert_eq!(of_kind(&series, "running_progress_timestamp_seconds"), seen);
+    assert_eq!(of_kind(&series, "running_done_bytes"), 300.0);
+    assert_eq!(of_kind(&series, "running_expected_bytes"), 900.0);
 }
 
 /// Rows `| name | type | labels | … |` of the page.
