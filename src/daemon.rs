@@ -77,8 +77,9 @@ pub struct Options {
     /// Where the configuration is read again from when it changes, and the signal (SIGHUP) that asks
     /// for it; `None` keeps it as it is.
     pub reload: Option<(Source, Signal)>,
-    /// Whether `tokio-cron-scheduler` wakes the scheduler too; it reads the system's clock, so a
-    /// simulation goes without.
+    /// Whether `tokio-cron-scheduler` wakes the scheduler too, and ClickHouse is asked each minute
+    /// whether it answers. The first reads the system's clock, and the second makes a year of half a
+    /// million questions, so a simulation goes without.
     pub with_timer: bool,
 }
 
@@ -190,6 +191,9 @@ impl Daemon {
                 .clone()
                 .run_notifier(self.caller, heard, stop.clone()),
         );
+        if self.with_timer {
+            tasks.spawn(self.worker.clone().run_contact(stop.clone()));
+        }
         let (worker, schedules) = (self.worker.clone(), self.schedules.subscribe());
         let (with_timer, stopped) = (self.with_timer, stop.clone());
         let lane_tasks = tasks.clone();

@@ -31,7 +31,7 @@ pub(super) async fn health() -> Response {
 
 /// `/metrics`: Prometheus' text format.
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
-    match state.metrics.render() {
+    match state.scraped() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => Refusal::internal("metrics", &error).into_response(),
     }

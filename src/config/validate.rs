@@ -27,7 +27,6 @@ use super::keys::{self, Found, Kind};
 use super::nearest;
 use super::values::Values;
 use crate::backup::TablePattern;
-use crate::notify;
 use crate::retention::Rules;
 use crate::secret::SecretSource;
 
@@ -57,7 +56,7 @@ pub fn config(
         log: check.log(),
         schedules: check.schedules(now),
         retention: Rules::default(),
-        notify: notify::Settings::default(),
+        notify: crate::notify::Settings::default(),
         skip_tables,
         warnings: Vec::new(),
     };

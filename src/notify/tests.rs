@@ -12,7 +12,11 @@ fn settings() -> Settings {
         failed: address("failed"),
     };
     Settings {
-        heartbeats: [(ScheduleName::try_from("daily".to_owned()).unwrap(), heartbeat)].into(),
+        heartbeats: [(
+            ScheduleName::try_from("daily".to_owned()).unwrap(),
+            heartbeat,
+        )]
+        .into(),
         ..Settings::default()
     }
 }
@@ -48,7 +52,10 @@ fn a_schedule_tells_each_moment_once(
         ..daily()
     };
     assert_eq!(texts(&operation, &settings()), expected);
-    assert!(texts(&operation, &Settings::default()).is_empty(), "nobody listens");
+    assert!(
+        texts(&operation, &Settings::default()).is_empty(),
+        "nobody listens"
+    );
 }
 
 #[test]
@@ -63,7 +70,10 @@ fn who_asked_is_called_and_else_the_address_for_all() {
         callbacks: vec!["http://h/mine".to_owned(), "http://h/two".to_owned()],
         ..operation
     };
-    assert_eq!(texts(&operation, &for_all), ["callback /mine", "callback /two"]);
+    assert_eq!(
+        texts(&operation, &for_all),
+        ["callback /mine", "callback /two"]
+    );
     let running = Operation {
         state: State::Running,
         ..operation
@@ -85,7 +95,11 @@ fn the_body_is_that_of_the_server_we_replace() {
         )
     );
     let failed = ended(State::Failed);
-    assert!(body(&failed).contains(r#""status":"error","error":"it \"broke\"""#), "{}", body(&failed));
+    assert!(
+        body(&failed).contains(r#""status":"error","error":"it \"broke\"""#),
+        "{}",
+        body(&failed)
+    );
     assert!(body(&ended(State::Cancelled)).contains(r#""status":"cancel","error":"""#));
 }
 
@@ -121,7 +135,13 @@ async fn an_error_names_the_host_and_nothing_else_of_the_address() {
         kind: MessageKind::Heartbeat,
     };
     let caller = Caller::new().unwrap();
-    let error = caller.tell(&message, Duration::from_secs(5)).await.unwrap_err();
+    let error = caller
+        .tell(&message, Duration::from_secs(5))
+        .await
+        .unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("127.0.0.1") && !text.contains("secret-token"), "{text}");
+    assert!(
+        text.contains("127.0.0.1") && !text.contains("secret-token"),
+        "{text}"
+    );
 }

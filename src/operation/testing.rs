@@ -87,7 +87,8 @@ pub fn ended(state: State) -> Operation {
     Operation {
         trigger: Trigger::Client,
         state,
-        failure: (state == State::Failed).then(|| Failure::new(FailureKind::Unknown, "it \"broke\"")),
+        failure: (state == State::Failed)
+            .then(|| Failure::new(FailureKind::Unknown, "it \"broke\"")),
         ..daily()
     }
 }

@@ -128,7 +128,6 @@ impl Worker {
                 if before.failure.is_some() {
                     tracing::info!("retention works again");
                 }
-                self.0.metrics.retention_ended(now, false);
                 self.0.live.set_retention(RetentionNote {
                     rounds,
                     succeeded_at: Some(now),
@@ -144,7 +143,6 @@ impl Worker {
                         tracing::warn!("retention removes nothing: {reason}");
                     }
                 }
-                self.0.metrics.retention_ended(now, true);
                 self.0.live.set_retention(RetentionNote {
                     rounds,
                     stopped: reasons,
@@ -158,7 +156,6 @@ impl Worker {
                 if before.failure.as_ref() != Some(&text) {
                     tracing::error!("retention failed, and nothing was removed: {text}");
                 }
-                self.0.metrics.retention_failed(now);
                 self.0.live.set_retention(RetentionNote {
                     rounds,
                     failed_at: Some(now),

@@ -1,5 +1,6 @@
 //! The two verbs of the API: submit and cancel.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::catalog::{CatalogError, Change, Decision, View};
+use crate::metrics::Moved;
 use crate::operation::{
     CancelCause, Event, Limits, Operation, OperationId, Progress, Retry, State, Trigger, Work,
 };
@@ -122,6 +124,12 @@ impl Worker {
     #[must_use]
     pub fn progress(&self, id: OperationId) -> Option<Progress> {
         self.0.live.progress(id)
+    }
+
+    /// How far everything at work has come, and when that last changed.
+    #[must_use]
+    pub fn moved(&self) -> HashMap<OperationId, Moved> {
+        self.0.live.moved()
     }
 
     /// Wakes at each commit to our memory.

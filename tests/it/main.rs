@@ -16,6 +16,7 @@ mod control;
 mod destination;
 mod faults;
 mod killed;
+mod metrics;
 mod mission;
 mod moved;
 mod openapi;

@@ -68,10 +68,10 @@ pub(super) fn backup(
         kind_reason: None,
     });
     Ok(Request {
-            work,
-            command,
-            callbacks: Vec::new(),
-        })
+        work,
+        command,
+        callbacks: Vec::new(),
+    })
 }
 
 /// The work of a restore request.

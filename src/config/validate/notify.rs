@@ -18,9 +18,8 @@ impl Check<'_> {
     pub(super) fn notify(&mut self, schedules: &BTreeMap<ScheduleName, Schedule>) -> Settings {
         let mut heartbeats = BTreeMap::new();
         for name in schedules.keys() {
-            let mut at = |moment: &str| {
-                self.address(&format!("schedules.{name}.heartbeat.{moment}_url"))
-            };
+            let mut at =
+                |moment: &str| self.address(&format!("schedules.{name}.heartbeat.{moment}_url"));
             let heartbeat = Heartbeat {
                 started: at("started"),
                 succeeded: at("succeeded"),
