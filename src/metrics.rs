@@ -70,7 +70,7 @@ impl Retention {
             )?,
             failed_at: gauge(
                 "clickhouse_backupd_retention_last_failure_timestamp_seconds",
-                "When a round of retention last failed.",
+                "When a round of retention last failed, or an attempt to remove what one had chosen.",
                 all,
             )?,
             stopped: gauge(
@@ -225,7 +225,7 @@ impl Metrics {
         }
     }
 
-    /// Notes that a round of retention failed.
+    /// Notes that a round of retention failed, or an attempt to remove what one had chosen.
     pub fn retention_failed(&self, at: jiff::Timestamp) {
         self.0.retention.failed_at.set(at.as_second());
     }

@@ -197,6 +197,10 @@ impl Worker {
             },
             Err(Interrupted::Journal(error)) => return Err(error),
             Err(interrupted) => {
+                if matches!(operation.work, Work::Delete(_)) && operation.trigger == Trigger::Daemon
+                {
+                    self.0.metrics.retention_failed(now);
+                }
                 let failure = interrupted.failure();
                 let retry_at = operation.retry_at(failure.kind, now);
                 Event::AttemptFailed { failure, retry_at }

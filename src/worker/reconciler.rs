@@ -28,6 +28,7 @@ use crate::backup::{BackupName, Place};
 use crate::catalog::{CatalogError, Change, Decision, View};
 use crate::clickhouse::NamesKept;
 use crate::destination::{self, Destination};
+use crate::metrics;
 use crate::operation::Operation;
 use crate::retention::Stop;
 
@@ -141,6 +142,12 @@ impl Worker {
         self.0
             .live
             .update_standing(|standing| standing.failure = failure);
+        let standing = self.standing();
+        self.0.metrics.destination_listed(metrics::Listing {
+            at: standing.listed_at.filter(|_| result.is_ok()),
+            bound: standing.view == ViewState::Bound,
+            broken: standing.broken.len(),
+        });
         self.0.live.publish_asked.notify_one();
         result
     }

@@ -8,6 +8,7 @@ use crate::api::ApiState;
 use crate::api::v1::backup::status_reason;
 use crate::backup::{Backup, Origin};
 use crate::catalog::View;
+use crate::operation::Work;
 use crate::retention::{Plan, Stop, Verdict};
 use crate::worker::{Broken, Standing, ViewState};
 
@@ -33,6 +34,7 @@ pub(super) fn problems(state: &ApiState, view: &View, standing: &Standing) -> Ve
     if standing.failure.is_none() {
         problems.extend(retention.failure.as_deref().map(retention_failed));
     }
+    problems.extend(removal_failing(view));
     problems.extend(stopped(&state.worker.retention_plan()));
     problems.extend(broken(&standing.broken));
     problems
@@ -83,6 +85,26 @@ fn retention_failed(failure: &str) -> StatusProblem {
         hint: "it is tried again by itself; what would go: clickhouse-backupd retention plan"
             .to_owned(),
     }
+}
+
+/// Nothing else is retired before it is through.
+fn removal_failing(view: &View) -> Option<StatusProblem> {
+    let mut removals = view
+        .unfinished()
+        .filter(|operation| matches!(operation.work, Work::Delete(_)));
+    let (removal, failure) = removals.find_map(|operation| {
+        let failure = operation.attempt()?.failure.as_ref()?;
+        Some((operation, failure))
+    })?;
+    Some(StatusProblem {
+        kind: "removal_failing".to_owned(),
+        message: format!(
+            "{} cannot be removed now, stays hidden, and is tried again: {}",
+            removal.subject(),
+            failure.message
+        ),
+        hint: failure.kind.hint().to_owned(),
+    })
 }
 
 fn not_read_in() -> StatusProblem {
