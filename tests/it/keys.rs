@@ -32,8 +32,7 @@ impl KeyFiles {
 
 /// A full backup each night, of which one is kept, through a key `old` of the daemon's own.
 async fn nights() -> (Nights, KeyFiles) {
-    let config =
-        "[schedules.daily]\ncron = \"0 2 * * *\"\ndatabases = [\"shop\"]\n[retention]\nkeep_last = 1";
+    let config = "[schedules.daily]\ncron = \"0 2 * * *\"\ndatabases = [\"shop\"]\n[retention]\nkeep_last = 1";
     let nights = Nights::on_s3("disk = \"s3_backup\"", config).await;
     nights.engine.seed("shop", 500).await;
     keys(&nights).allow("old", "secret-of-today");
@@ -68,6 +67,14 @@ async fn removal(daemon: &TestDaemon) -> Option<Value> {
     items
         .into_iter()
         .find(|operation| operation["kind"] == "delete")
+}
+
+/// What the status says of this kind.
+async fn problem_of(daemon: &TestDaemon, kind: &str) -> Option<String> {
+    let (_, status) = daemon.get_json("/api/v1/status").await;
+    let problems = status["problems"].as_array().unwrap().iter();
+    let mut its = problems.filter(|problem| problem["kind"] == kind);
+    its.next().map(ToString::to_string)
 }
 
 async fn assert_only_the_second(nights: &Nights, daemon: &TestDaemon) {
@@ -152,10 +159,14 @@ async fn keys_that_expire_in_a_removal_are_told_and_lose_nothing() {
     let gauge = |is_listed: u8| {
         format!("clickhouse_backupd_destination_last_listing_successful {is_listed}\n")
     };
+    let problem = problem_of(&daemon, "removal_failing").await.unwrap();
+    assert!(problem.contains("ExpiredToken"), "{problem}");
+    let (_, metrics) = daemon.get("/metrics").await;
+    let never = "clickhouse_backupd_retention_last_failure_timestamp_seconds 0\n";
+    assert!(!metrics.contains(never), "{metrics}");
     daemon.worker.refresh().await.unwrap_err();
-    let (_, status) = daemon.get_json("/api/v1/status").await;
-    let problems = status["problems"].to_string();
-    assert!(problems.contains("ExpiredToken"), "{status}");
+    let problem = problem_of(&daemon, "destination_failing").await.unwrap();
+    assert!(problem.contains("ExpiredToken"), "{problem}");
     let (_, metrics) = daemon.get("/metrics").await;
     assert!(metrics.contains(&gauge(0)), "{metrics}");
     assert!(metrics.contains("clickhouse_backupd_removed_backups_total 0\n"));
@@ -166,6 +177,7 @@ async fn keys_that_expire_in_a_removal_are_told_and_lose_nothing() {
     daemon.worker.refresh().await.unwrap();
     let (_, metrics) = daemon.get("/metrics").await;
     assert!(metrics.contains(&gauge(1)), "{metrics}");
+    assert_eq!(problem_of(&daemon, "destination_failing").await, None);
     daemon.stop().await;
 
     // Later than the pause before the next attempt.
@@ -177,6 +189,7 @@ async fn keys_that_expire_in_a_removal_are_told_and_lose_nothing() {
     let removal = removal(&daemon).await.unwrap();
     assert_eq!(removal["state"], "succeeded", "{removal}");
     assert_eq!(removal["attempts"].as_array().unwrap().len(), 2);
+    assert_eq!(problem_of(&daemon, "removal_failing").await, None);
     let (_, metrics) = daemon.get("/metrics").await;
     assert!(metrics.contains("clickhouse_backupd_removed_backups_total 1\n"));
     daemon.stop().await;

@@ -53,10 +53,7 @@ async fn refused(daemon: &TestDaemon, kind: &str, name: &str) -> String {
 }
 
 async fn is_told(what: &str, flag: &Flag) {
-    eventually(what, || async {
-        flag.load(Ordering::SeqCst).then_some(())
-    })
-    .await;
+    eventually(what, || async { flag.load(Ordering::SeqCst).then_some(()) }).await;
 }
 
 /// The new backup is in the list as somebody else's, every file of it is there, and it restores.
@@ -267,7 +264,10 @@ async fn nothing_is_removed_while_it_is_proved() {
     let lines = plan["lines"].as_array().unwrap();
     let line = lines.iter().find(|line| line["backup"] == "old").unwrap();
     assert_eq!(line["decision"], "keep", "{plan}");
-    assert!(line["reasons"].to_string().contains("proving old"), "{plan}");
+    assert!(
+        line["reasons"].to_string().contains("proving old"),
+        "{plan}"
+    );
     let refusal = refused(&daemon, "delete", "old").await;
     assert!(refusal.contains("proving old"), "{refusal}");
     let (status, cleaned) = daemon

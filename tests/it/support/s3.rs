@@ -81,10 +81,7 @@ impl Keys {
 type Lookup<'a> = Pin<Box<dyn Future<Output = S3Result<SecretKey>> + Send + 'a>>;
 
 impl S3Auth for Keys {
-    fn get_secret_key<'life0, 'life1, 'trait_>(
-        &'life0 self,
-        key: &'life1 str,
-    ) -> Lookup<'trait_>
+    fn get_secret_key<'life0, 'life1, 'trait_>(&'life0 self, key: &'life1 str) -> Lookup<'trait_>
     where
         'life0: 'trait_,
         'life1: 'trait_,
