@@ -2,17 +2,22 @@
 //! daemons that work on one destination.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use clickhouse_backupd::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::killed::{idle, json, names};
 use crate::process::Process;
+use crate::races::deletes_objects;
 use crate::support::daemon::Home;
-use crate::support::nights::Nights;
+use crate::support::nights::{Nights, names as listed, settled};
+use crate::support::s3::Act;
 use crate::support::{engine, eventually, files_below};
 
-/// Nights that the two daemons go through; three of them are removed.
-const NIGHTS: usize = 5;
+/// Nights that the two daemons go through, at least; two are kept.
+const NIGHTS: usize = 4;
 
 async fn post(process: &Process, path: &str, body: &Value) -> Value {
     let url = format!("{}{path}", process.url);
@@ -158,20 +163,26 @@ async fn a_state_directory_that_is_lost_in_the_middle_of_a_backup_costs_nothing(
     process.kill();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_daemons_on_one_destination_come_to_the_same_and_lose_nothing() {
-    if engine::is_foreign() {
-        return;
-    }
-    // A night of three seconds.
-    let config = "[schedules.daily]\ncron = \"*/3 * * * * *\"\ndatabases = [\"shop\"]\nname = \"{date}-{time}\"\n[retention]\nkeep_last = 2";
-    let nights = Nights::on_s3("disk = \"s3_backup\"", config).await;
-    nights.engine.seed("shop", 500).await;
+/// The same configuration with a state directory of its own.
+fn another_home(nights: &Nights) -> Home {
     let other = Home::new();
     let text = std::fs::read_to_string(nights.home.file()).unwrap();
     let (mine, its) = (nights.home.state(), other.state());
     let text = text.replace(&mine.display().to_string(), &its.display().to_string());
     std::fs::write(other.file(), text).unwrap();
+    other
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_daemons_on_one_destination_come_to_the_same_and_lose_nothing() {
+    if engine::is_foreign() {
+        return;
+    }
+    // A night of two seconds.
+    let config = "[schedules.daily]\ncron = \"*/2 * * * * *\"\ndatabases = [\"shop\"]\nname = \"{date}-{time}\"\n[retention]\nkeep_last = 2";
+    let nights = Nights::on_s3("disk = \"s3_backup\"", config).await;
+    nights.engine.seed("shop", 500).await;
+    let other = another_home(&nights);
     let daemons = [
         Process::start(&nights.home).await,
         Process::start(&other).await,
@@ -223,7 +234,7 @@ async fn two_daemons_on_one_destination_come_to_the_same_and_lose_nothing() {
     let failed = "SELECT id, status, error FROM system.backups WHERE status NOT IN ('BACKUP_CREATED', 'RESTORED')";
     assert_eq!(nights.engine.sql(failed).await, "");
     let content = nights.engine.content("shop").await;
-    for daemon in &daemons {
+    for (daemon, name) in daemons.iter().zip(&kept) {
         let operations = items(daemon, "/api/v1/operations?limit=1000")
             .await
             .unwrap();
@@ -235,14 +246,14 @@ async fn two_daemons_on_one_destination_come_to_the_same_and_lose_nothing() {
         for name in &kept {
             let backup = json(daemon, &format!("/api/v1/backups/{name}")).await;
             assert_eq!(backup.unwrap()["status"], "complete");
-            nights.engine.sql("DROP DATABASE IF EXISTS copy SYNC").await;
-            daemon
-                .succeeds(&format!(
-                    "/backup/restore?name={name}&restore_database_mapping=shop:copy"
-                ))
-                .await;
-            assert_eq!(nights.engine.content("copy").await, content, "{name}");
         }
+        nights.engine.sql("DROP DATABASE IF EXISTS copy SYNC").await;
+        daemon
+            .succeeds(&format!(
+                "/backup/restore?name={name}&restore_database_mapping=shop:copy"
+            ))
+            .await;
+        assert_eq!(nights.engine.content("copy").await, content, "{name}");
         let status = json(daemon, "/api/v1/status").await.unwrap();
         let problems = status["problems"].as_array().unwrap();
         // The pause at the end is one, and so is the slot that it skipped.
@@ -250,4 +261,63 @@ async fn two_daemons_on_one_destination_come_to_the_same_and_lose_nothing() {
         let others: Vec<&Value> = problems.iter().filter(is_other).collect();
         assert_eq!(others, Vec::<&Value>::new());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_daemons_that_remove_the_same_backup_at_once_both_end_well() {
+    if engine::is_foreign() {
+        return;
+    }
+    let nights = Nights::on_s3("disk = \"s3_backup\"", "").await;
+    nights.engine.seed("shop", 500).await;
+    let one = nights.daemon_at(Clock::System.now()).await;
+    for name in ["kept", "goes"] {
+        one.succeeds(&format!("/backup/create?name={name}&table=shop.*"))
+            .await;
+    }
+    settled(&one).await;
+    let home = another_home(&nights);
+    let other = home.start().await;
+    let both = BTreeSet::from(["goes".to_owned(), "kept".to_owned()]);
+    eventually("the other daemon has read in what is there", || async {
+        let has_listed = other.worker.standing().listed_at.is_some();
+        (has_listed && other.worker.is_read_in()).then_some(())
+    })
+    .await;
+    assert_eq!(listed(&other).await, both);
+
+    let deletes = deletes_objects(&nights, "goes");
+    let held = Arc::new(AtomicUsize::new(0));
+    let counted = held.clone();
+    let s3 = nights.s3.as_ref().unwrap();
+    s3.rule(move |seen| {
+        if !deletes(seen) {
+            return Act::Pass;
+        }
+        counted.fetch_add(1, Ordering::SeqCst);
+        Act::Hold
+    });
+    let mut removals = Vec::new();
+    for (number, daemon) in [&one, &other].into_iter().enumerate() {
+        let wanted = json!({"kind": "delete", "backup": "goes"});
+        let (status, removal) = daemon.post_json("/api/v1/operations", &wanted).await;
+        assert_eq!(status, 202, "{removal}");
+        eventually("its deletion of the objects", || async {
+            (held.load(Ordering::SeqCst) > number).then_some(())
+        })
+        .await;
+        removals.push(removal);
+    }
+    s3.heal();
+    let kept = BTreeSet::from(["kept".to_owned()]);
+    for (daemon, removal) in [&one, &other].into_iter().zip(&removals) {
+        let removal = daemon.end_of(removal).await;
+        assert_eq!(removal["state"], "succeeded", "{removal}");
+        assert_eq!(removal["items"][0]["state"], "done", "{removal}");
+        settled(daemon).await;
+        assert_eq!(listed(daemon).await, kept);
+    }
+    nights.assert_exact(&other).await;
+    one.stop().await;
+    other.stop().await;
 }
