@@ -1,6 +1,7 @@
 //! What a scrape of `/metrics` is computed from: memory only, nobody is asked.
 
 use super::ApiState;
+use crate::catalog::View;
 use crate::metrics::{CatalogNow, DestinationNow, RetentionNow, Scrape};
 
 impl ApiState {
@@ -20,7 +21,7 @@ impl ApiState {
             plan: &plan,
             progress: &progress,
             destination: self.destination_now(),
-            retention: self.retention_now(),
+            retention: self.retention_now(&view),
             clickhouse: self.worker.reached(),
             catalog: CatalogNow {
                 bytes: self.catalog.size_bytes(),
@@ -44,12 +45,15 @@ impl ApiState {
         }
     }
 
-    fn retention_now(&self) -> RetentionNow {
+    /// While a removal waits for its next attempt there is no round of retention, so it counts, too.
+    fn retention_now(&self, view: &View) -> RetentionNow {
         let note = self.worker.retention_note();
+        let failing = view.failing_removal();
+        let failed_at = failing.and_then(|(removal, _)| removal.attempt()?.ended_at);
         RetentionNow {
             succeeded_at: note.succeeded_at,
-            failed_at: note.failed_at,
-            is_failing: note.failure.is_some(),
+            failed_at: note.failed_at.max(failed_at),
+            is_failing: note.failure.is_some() || failing.is_some(),
         }
     }
 }

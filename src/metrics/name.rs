@@ -93,9 +93,9 @@ ours! {
 
     KEPT_OR_NOT: Gauge "retention_planned_backups" ["verdict"] "Backups that the plan of retention keeps or removes, as of now.";
     RETENTION_STOPPED: Gauge "retention_stopped" ["reason"] "Whether this stands against any removal: 1, or 0.";
-    RETENTION_FAILING: Gauge "retention_failing" [] "Whether the last round of retention failed: 1, or 0.";
+    RETENTION_FAILING: Gauge "retention_failing" [] "Whether the last round of retention failed, or a removal waits to be tried again: 1, or 0.";
     RETENTION_SUCCEEDED: Gauge "retention_last_success_timestamp_seconds" [] "When a round of retention of this process last ended with nothing standing against it; 0: never.";
-    RETENTION_FAILED: Gauge "retention_last_failure_timestamp_seconds" [] "When a round of retention of this process last failed; 0: never.";
+    RETENTION_FAILED: Gauge "retention_last_failure_timestamp_seconds" [] "When a round of retention of this process last failed, or the removal that waits to be tried again; 0: never.";
     REMOVED: Counter "removed_backups_total" [] "Backups and remains that were removed from the destination.";
     FREED: Counter "removed_bytes_total" [] "Bytes that were removed from the destination.";
 
