@@ -14,7 +14,7 @@ unexport CLICKHOUSE_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo session test check bench engine schemathesis prerequisites clean-cache
+.PHONY: help demo session test check bench engine schemathesis deploy-checks prerequisites clean-cache
 
 help:
 	@echo 'make demo           start ClickHouse and the daemon, back up every 15 s, restore, compare; ends with Ctrl-C'
@@ -23,7 +23,7 @@ help:
 	@echo 'make session        play the main commands and put what they print into README.md'
 	@echo 'make check          format, lints, documentation'
 	@echo 'make bench          the daemon beside the raw statement, one table; ONLY=tiny,lists,… for a part; docs/benchmarks.md'
-	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine and schemathesis, and what the demo left)'
+	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine, schemathesis and checks of deploy/, and what the demo left)'
 
 demo: prerequisites engine
 	@$(PYTHON) tests/demo.py $(if $(filter-out 0,$(ONCE)),--once)
@@ -40,6 +40,7 @@ else
 	@echo 'CLICKHOUSE_URL is set: the engine and the tests of its front are left out, all others use that server'
 endif
 	@$(MAKE) --no-print-directory schemathesis
+	@$(MAKE) --no-print-directory deploy-checks
 	@echo 'building and running the tests (the first build takes some minutes) …'
 	@$(CARGO) test --locked
 
@@ -58,6 +59,10 @@ engine: prerequisites
 # Generates the requests of tests/it/openapi.rs.
 schemathesis: prerequisites
 	@tests/openapi/install
+
+# Checks manifests, image, unit and compose file in tests/it/deploy.rs.
+deploy-checks: prerequisites
+	@tests/deploy/install
 
 # All that is missing is told at once, with what to do about it.
 prerequisites:
