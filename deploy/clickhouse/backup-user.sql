@@ -1,4 +1,4 @@
--- The user that the daemon works as: it can back up everything, and change nothing.
+-- The user that the daemon works as: it can back up everything, and change nothing of it.
 -- Run it as a user that may manage access:
 --   clickhouse-client --param_password="$(cat password)" --queries-file backup-user.sql
 -- A user that is there already keeps its password and settings.
@@ -21,18 +21,17 @@ GRANT SELECT ON system.databases TO backupd_backup;
 GRANT SELECT ON system.tables TO backupd_backup;
 GRANT SELECT ON system.one TO backupd_backup;
 
--- A backup is looked into through a database that is attached for a moment: by
--- `config check --connect`, and before tables are dropped where the daemon has no view of its own.
--- Grants with a * in a name need ClickHouse 24.10 or newer; an older server refuses this statement,
--- and works without it as long as nobody asks for those two.
-GRANT CREATE DATABASE, DROP DATABASE ON _backupd_probe_*.* TO backupd_backup;
-
 -- A profile with a limit would end long backups, those with ASYNC, too.
 -- No default role is named: with one, a role that is granted later would not count over HTTP.
 CREATE USER IF NOT EXISTS backup
     IDENTIFIED WITH sha256_password BY {password:String}
     SETTINGS max_execution_time = 0;
 GRANT backupd_backup TO backup;
+
+-- A backup is looked into through a database that is attached for a moment: by
+-- `config check --connect`, and before tables are dropped where the daemon has no view of its own.
+-- It is the last one, because older servers refuse a * in a name; all else works there.
+GRANT CREATE DATABASE, DROP DATABASE ON _backupd_probe_*.* TO backupd_backup;
 
 -- With destination.collection instead of a disk, these two as well:
 -- GRANT NAMED COLLECTION ON backups TO backupd_backup;
