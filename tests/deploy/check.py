@@ -15,6 +15,7 @@ import database
 import environment
 import image
 import manifests
+import page
 import schemas
 from tools import Missing, ROOT
 
@@ -37,6 +38,7 @@ def checks(binary):
         alongside.compose(), binary
     )
     yield "systemd unit", lambda: alongside.unit_mistakes(binary)
+    yield "docs/deploy.md", page.mistakes
     yield "statements for ClickHouse", database.statement_mistakes
     yield "configuration for ClickHouse", database.configuration_mistakes
 

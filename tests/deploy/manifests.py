@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+import page
 from tools import KUBERNETES, run, tool, version
 
 KUSTOMIZATIONS = [
@@ -24,8 +25,6 @@ PORT = 7171
 SUBSTITUTE = "kustomize.toolkit.fluxcd.io/substitute"
 # `kubectl apply` puts the whole object into an annotation, and those end here.
 APPLIED_BYTES_MAX = 262_144
-# Secrets that a reader makes by hand where there is no operator; docs/deploy.md says how.
-MADE_BY_HAND = {"clickhouse-backup-secrets", "clickhouse-backup-s3"}
 
 
 @functools.cache
@@ -187,10 +186,8 @@ def _state(objects):
 
 
 def _secrets(objects):
-    """Every Secret that the pod reads comes from an ExternalSecret with that key, or is made by hand."""
-    keys = {}
-    for each in of_kind(objects, "ExternalSecret"):
-        keys[each["spec"]["target"]["name"]] = {data["secretKey"] for data in each["spec"]["data"]}
+    """Every Secret that the pod reads is made, with that key."""
+    keys = secrets_made(objects)
     read = []
     for variable in container(objects).get("env", []):
         reference = variable.get("valueFrom", {}).get("secretKeyRef")
@@ -202,25 +199,30 @@ def _secrets(objects):
             read += [(secret["secretName"], item["key"]) for item in secret.get("items", [{"key": None}])]
     mistakes = []
     for name, key in read:
-        if not keys and name in MADE_BY_HAND:
-            continue
         if name not in keys or (key and key not in keys[name]):
-            mistakes.append(f"no ExternalSecret makes {name} with {key}")
+            mistakes.append(f"nothing makes {name} with {key}")
     unused = set(keys) - {name for name, _ in read}
     return mistakes + [f"nothing reads the Secret {name}" for name in unused]
+
+
+def secrets_made(objects):
+    """Keys of the Secrets that operators make, or, where there are none, the reader of docs/deploy.md."""
+    external = of_kind(objects, "ExternalSecret")
+    return {
+        each["spec"]["target"]["name"]: {data["secretKey"] for data in each["spec"]["data"]} for each in external
+    } or page.secrets_made()
 
 
 def secret_files(objects):
     """Paths of the files with secrets that the container sees."""
     items = {}
-    keys = {each["spec"]["target"]["name"]: each["spec"]["data"] for each in of_kind(objects, "ExternalSecret")}
+    keys = secrets_made(objects)
     for volume in pod(objects)["volumes"]:
         secret = volume.get("secret")
         if secret and "items" in secret:
             items[volume["name"]] = [item["path"] for item in secret["items"]]
         elif secret:
-            made = [data["secretKey"] for data in keys.get(secret["secretName"], [])]
-            items[volume["name"]] = made or ["access-key-id", "secret-access-key"]
+            items[volume["name"]] = keys.get(secret["secretName"], [])
     mounts = container(objects)["volumeMounts"]
     return {f"{mount['mountPath']}/{path}" for mount in mounts for path in items.get(mount["name"], [])}
 

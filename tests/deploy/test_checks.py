@@ -14,6 +14,7 @@ import database
 import environment
 import image
 import manifests
+import page
 import schemas
 from tools import Missing
 
@@ -86,7 +87,11 @@ class Manifests(unittest.TestCase):
 
     def test_secrets_that_nobody_makes(self):
         manifests.of_kind(self.objects, "ExternalSecret")[1]["spec"]["data"].pop()
-        self.is_seen("no ExternalSecret makes")
+        self.is_seen("nothing makes clickhouse-backup-secrets with CLICKHOUSE_PASSWORD")
+        self.objects = [each for each in self.objects if each["kind"] != "ExternalSecret"]
+        self.assertEqual(manifests.object_mistakes(self.objects), [])
+        manifests.container(self.objects)["env"][0]["valueFrom"]["secretKeyRef"]["key"] = "HOST"
+        self.is_seen("nothing makes clickhouse-backup-secrets with HOST")
 
     def test_a_network_that_is_shut(self):
         manifests.of_kind(self.objects, "NetworkPolicy")[0]["spec"]["egress"].pop()
@@ -170,6 +175,15 @@ class Alongside(unittest.TestCase):
                 broken = "\n".join(line for line in broken.splitlines() if not line.startswith(("Protect", "System", "Capability")))
             found = finds(alongside.unit_mistakes_in, broken, BINARY)
             self.assertTrue(any(part in each for each in found), (new, found))
+
+
+class Page(unittest.TestCase):
+    def test_a_file_that_was_moved(self):
+        text = page.PAGE.read_text()
+        self.assertEqual(page.mistakes(text), [])
+        self.assertIn("deploy/systemd/other.service is not there", page.mistakes(text + "deploy/systemd/other.service\n"))
+        self.assertIn("deploy/image-rooot is not there", page.mistakes(text.replace("`image-root`", "`image-rooot`")))
+        self.assertIn("it names nothing any more", page.mistakes("## First"))
 
 
 class Database(unittest.TestCase):
