@@ -1,11 +1,11 @@
 -- The user that the daemon works as: it can back up everything, and change nothing of it.
 -- Run it as a user that may manage access:
---   clickhouse-client --param_password="$(cat password)" --queries-file backup-user.sql
+--   clickhouse-client --param_password="$(cat password)" --ignore-error --queries-file backup-user.sql
 -- A user that is there already keeps its password and settings.
 
 CREATE ROLE IF NOT EXISTS backupd_backup;
 
--- BACKUP asks for this one alone: on the databases that it names, or on everything.
+-- What BACKUP asks for: on the databases that it names, or on everything.
 GRANT BACKUP ON *.* TO backupd_backup;
 
 -- What there is to back up. system.tables and system.databases show only what the user may see.
@@ -28,11 +28,17 @@ CREATE USER IF NOT EXISTS backup
     SETTINGS max_execution_time = 0;
 GRANT backupd_backup TO backup;
 
+-- The next two come last, because older servers do not understand them.
+
+-- To and from a disk: recent servers ask for it beside their own <allowed_disk>, others know neither
+-- the question nor the answer.
+GRANT READ, WRITE ON DISK TO backupd_backup;
+
 -- A backup is looked into through a database that is attached for a moment: by
 -- `config check --connect`, and before tables are dropped where the daemon has no view of its own.
--- It is the last one, because older servers refuse a * in a name; all else works there.
+-- Without it those two are refused, and everything else works.
 GRANT CREATE DATABASE, DROP DATABASE ON _backupd_probe_*.* TO backupd_backup;
 
--- With destination.collection instead of a disk, these two as well:
+-- With destination.collection instead of a disk, these two:
 -- GRANT NAMED COLLECTION ON backups TO backupd_backup;
--- GRANT S3 ON *.* TO backupd_backup;
+-- GRANT READ, WRITE ON S3 TO backupd_backup;

@@ -16,6 +16,7 @@ import environment
 import image
 import manifests
 import page
+import rights
 import schemas
 from tools import Missing, ROOT
 
@@ -41,6 +42,7 @@ def checks(binary):
     yield "docs/deploy.md", page.mistakes
     yield "statements for ClickHouse", database.statement_mistakes
     yield "configuration for ClickHouse", database.configuration_mistakes
+    yield "rights in ClickHouse: what is granted suffices", lambda: rights.mistakes(binary)
 
 
 def main():

@@ -6,6 +6,7 @@ clickhouse-backupd. Where a tool is missing, what needs it is skipped here; chec
 
 import copy
 import os
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import environment
 import image
 import manifests
 import page
+import rights
 import schemas
 from tools import Missing
 
@@ -197,6 +199,19 @@ class Database(unittest.TestCase):
         found = finds(database.refused, ["GRANT BACKUPS ON *.* TO x", "GRANT BACKUP ON *.* TO x"])
         self.assertEqual(len(found), 1, found)
         self.assertIn("GRANT BACKUPS", found[0])
+
+    def test_rights_that_are_too_few_or_too_many(self):
+        backup = rights.granted("backup-user.sql")
+        restore = rights.granted("restore-user.sql")
+        self.assertTrue(backup and restore)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            finds(rights.seed, folder)
+            few = [each for each in backup if "DISK" not in each]
+            with rights.engine(folder, few) as url, rights.Daemon(BINARY, folder, url) as daemon:
+                self.assertIn("WRITE ON DISK", rights.backing_up(daemon)[0])
+            with rights.engine(folder, backup + restore) as url:
+                self.assertIn("may do DROP TABLE shop.customers", rights.allowed(url))
 
 
 if __name__ == "__main__":
