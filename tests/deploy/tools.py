@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -11,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 # Where tests/deploy/install put it.
-HOME = Path(sys.prefix)
+HOME = Path(os.environ.get("DEPLOY_HOME", ROOT / ".cache/deploy"))
 # Longest run of a tool; there to end a hung one.
 RUN_SECONDS_MAX = 120
 
