@@ -55,7 +55,7 @@ def mistakes_in_manifests(objects, binary):
     variables = {}
     for each in manifests.container(objects).get("env", []):
         variables[each["name"]] = each.get("value") or SAMPLES.get(each["name"], "secret")
-    mistakes = unknown_variables(variables)
+    mistakes = unknown_variables(image.variables() | variables)
     if manifests.container(objects).get("envFrom"):
         mistakes.append("envFrom hides which variables there are")
     toml = manifests.config_toml(objects)
@@ -68,4 +68,4 @@ def mistakes_in_manifests(objects, binary):
 def mistakes_in_compose(compose, binary):
     variables = {name: str(value) for name, value in compose["services"]["clickhouse-backup"]["environment"].items()}
     toml = (DEPLOY / "compose/backupd/config.toml").read_text()
-    return unknown_variables(variables) + check_mistakes(binary, image.variables() | variables, toml)
+    return unknown_variables(image.variables() | variables) + check_mistakes(binary, image.variables() | variables, toml)
