@@ -51,14 +51,6 @@ def all_objects():
     return list({json.dumps(each, sort_keys=True): each for each in rendered}.values())
 
 
-def mistakes_in(folder):
-    try:
-        objects = render(folder)
-    except AssertionError as error:
-        return [str(error)]
-    return object_mistakes(objects)
-
-
 def object_mistakes(objects):
     """Everything that is wrong with the objects of one kustomization."""
     mistakes = [
