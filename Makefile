@@ -14,7 +14,7 @@ unexport CLICKHOUSE_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo session test check bench engine schemathesis prometheus prerequisites clean-cache
+.PHONY: help demo session test check bench engine schemathesis prometheus deploy-checks prerequisites clean-cache
 
 help:
 	@echo 'make demo           start ClickHouse and the daemon, back up every 15 s, restore, compare; ends with Ctrl-C'
@@ -23,7 +23,7 @@ help:
 	@echo 'make session        play the main commands and put what they print into README.md'
 	@echo 'make check          format, lints, documentation'
 	@echo 'make bench          the daemon beside the raw statement, one table; ONLY=tiny,lists,… for a part; docs/benchmarks.md'
-	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine, schemathesis and Prometheus, and what the demo left)'
+	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine, schemathesis, Prometheus and the checks of deploy/, and what the demo left)'
 
 demo: prerequisites engine
 	@$(PYTHON) tests/demo.py $(if $(filter-out 0,$(ONCE)),--once)
@@ -41,6 +41,7 @@ else
 endif
 	@$(MAKE) --no-print-directory schemathesis
 	@$(MAKE) --no-print-directory prometheus
+	@$(MAKE) --no-print-directory deploy-checks
 	@echo 'building and running the tests (the first build takes some minutes) …'
 	@$(CARGO) test --locked
 
@@ -63,6 +64,10 @@ schemathesis: prerequisites
 # Checks what tests/it/metrics.rs scrapes, and the rules.
 prometheus: prerequisites
 	@tests/prometheus/install
+
+# Checks manifests, image, unit and compose file in tests/it/deploy.rs.
+deploy-checks: prerequisites
+	@tests/deploy/install
 
 # All that is missing is told at once, with what to do about it.
 prerequisites:
