@@ -23,7 +23,7 @@ help:
 	@echo 'make session        play the main commands and put what they print into README.md'
 	@echo 'make check          format, lints, documentation'
 	@echo 'make bench          the daemon beside the raw statement, one table; ONLY=tiny,lists,… for a part; docs/benchmarks.md'
-	@echo 'make bench-destination  our view of the destination, and retention over 2,000 backups; ONLY=retention, ARGS="--remove 1986"; docs/benchmarks.md'
+	@echo 'make bench-destination  our view of the destination, and retention over 2,000 backups, one table; ONLY and ARGS'
 	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine and schemathesis, and what the demo left)'
 
 demo: prerequisites engine
