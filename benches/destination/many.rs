@@ -208,39 +208,12 @@ async fn retire(
     let processor = daemon.process.processor_seconds()?;
     let began = Instant::now();
     daemon.add(&format!("[retention]\nkeep_last = {}\n", backups - remove))?;
-    let found = async |daemon: &Daemon| {
-        let list = daemon.get("/api/v1/operations?kind=delete&limit=1").await?;
-        Ok(list.and_then(|(_, list)| list["items"][0]["id"].as_str().map(ToOwned::to_owned)))
-    };
-    let id = daemon.until("a removal", LIMIT, found).await?;
-    let begun = began.elapsed();
-    let ended = async |daemon: &Daemon| {
-        let answer = daemon
-            .get(&format!("/api/v1/operations/{id}?wait=25s"))
-            .await?;
-        Ok(answer
-            .map(|(_, operation)| operation)
-            .filter(|it| !it["finished_at"].is_null()))
-    };
-    let operation = daemon.until("the end of the removal", LIMIT, ended).await?;
-    let took = seconds(&operation)?;
-    ensure!(operation["state"] == "succeeded", "{operation}");
-    let items = operation["items"].as_array().context("it has items")?;
-    ensure!(items.len() as u64 == remove, "{} were removed", items.len());
-    let whole = items
-        .iter()
-        .all(|item| item["objects"].as_u64() == Some(original.objects()));
-    ensure!(whole, "not all objects of each: {operation}");
+    let operations = removals(daemon, original, remove).await?;
+    let took = seconds(&operations)?;
+    let whole_took = began.elapsed().as_secs_f64();
     settle(world).await;
     let asked = world.server.asked();
-    let left = count(daemon).await?;
-    ensure!(left == backups - remove, "{left} are left");
-    let folders = std::fs::read_dir(world.bucket.join(PREFIX))?;
-    let mut whole = 0;
-    for folder in folders {
-        whole += u64::from(folder?.path().join(".backup").exists());
-    }
-    ensure!(whole == left, "{whole} manifests are left in the bucket");
+    ensure_left(world, daemon, backups - remove).await?;
     let processor = daemon.process.processor_seconds()? - processor;
     let least = 2 * (backups.div_ceil(PAGE_NAMES) + (backups + 1).div_ceil(PAGE_NAMES));
     let subject = format!(
@@ -250,11 +223,7 @@ async fn retire(
     let [bare_each, bare_all] = bare;
     let all = [
         format!("retention removes {subject}: edit of the policy to the end"),
-        format!(
-            "{:.2} s; begun after {:.2} s",
-            begun.as_secs_f64() + took,
-            begun.as_secs_f64()
-        ),
+        format!("{whole_took:.2} s in {} removals", operations.len()),
         bare_all.clone(),
         format!("+{}", mib(peak.growth_kib()?)),
         asked.to_string(),
@@ -267,7 +236,7 @@ async fn retire(
             processor * 1_000.0 / remove as f64
         ),
         format!(
-            "{bare_each}; at least {least} LIST in all and {:.2} DeleteObjects",
+            "{bare_each}; at least {least} LIST in all and {} DeleteObjects",
             original.objects().div_ceil(PAGE_NAMES)
         ),
         String::new(),
@@ -276,12 +245,64 @@ async fn retire(
     Ok(vec![all, each])
 }
 
-fn seconds(operation: &Value) -> anyhow::Result<f64> {
-    let at = |field: &str| -> anyhow::Result<Timestamp> {
-        let text = operation[field].as_str().context("a time")?;
-        Ok(text.parse()?)
+/// Exactly so many are listed, and lie in the bucket as whole backups.
+async fn ensure_left(world: &World, daemon: &Daemon, wanted: u64) -> anyhow::Result<()> {
+    let listed = count(daemon).await?;
+    ensure!(listed == wanted, "{listed} are listed, not {wanted}");
+    let mut whole = 0;
+    for folder in std::fs::read_dir(world.bucket.join(PREFIX))? {
+        whole += u64::from(folder?.path().join(".backup").exists());
+    }
+    ensure!(
+        whole == wanted,
+        "{whole} manifests are left in the bucket, not {wanted}"
+    );
+    Ok(())
+}
+
+/// The operations that remove so many, each watched to its end.
+async fn removals(
+    daemon: &mut Daemon,
+    original: &Original,
+    remove: u64,
+) -> anyhow::Result<Vec<Value>> {
+    let (mut ended, mut removed) = (Vec::<Value>::new(), 0);
+    while removed < remove {
+        let last = ended.last().map(|operation| operation["id"].clone());
+        // One begins only after the one before it ended.
+        let newer = async |daemon: &Daemon| {
+            let list = daemon.get("/api/v1/operations?kind=delete&limit=1").await?;
+            let id = list.map(|(_, list)| list["items"][0]["id"].clone());
+            Ok(id.filter(|id| id.is_string() && Some(id) != last.as_ref()))
+        };
+        let id = daemon.until("a removal", LIMIT, newer).await?;
+        let id = id.as_str().context("an id")?.to_owned();
+        let end = async |daemon: &Daemon| {
+            let path = format!("/api/v1/operations/{id}?wait=25s");
+            let answer = daemon.get(&path).await?.map(|(_, operation)| operation);
+            Ok(answer.filter(|operation| !operation["finished_at"].is_null()))
+        };
+        let operation = daemon.until("the end of the removal", LIMIT, end).await?;
+        ensure!(operation["state"] == "succeeded", "{operation}");
+        let items = operation["items"].as_array().context("it has items")?;
+        let objects = Some(original.objects());
+        let is_whole = items.iter().all(|item| item["objects"].as_u64() == objects);
+        ensure!(is_whole, "not all objects of each: {operation}");
+        removed += items.len() as u64;
+        ended.push(operation);
+    }
+    ensure!(removed == remove, "{removed} were removed, not {remove}");
+    Ok(ended)
+}
+
+/// From the first submission to the last end.
+fn seconds(operations: &[Value]) -> anyhow::Result<f64> {
+    let at = |operation: Option<&Value>, field: &str| -> anyhow::Result<Timestamp> {
+        let text = operation.and_then(|operation| operation[field].as_str());
+        Ok(text.context("a time")?.parse()?)
     };
-    let took = at("finished_at")?.duration_since(at("submitted_at")?);
+    let end = at(operations.last(), "finished_at")?;
+    let took = end.duration_since(at(operations.first(), "submitted_at")?);
     Ok(took.as_secs_f64())
 }
 

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::ListenerExt as _;
 use clickhouse_backupd::destination::{Destination, ViewSettings};
 use clickhouse_backupd::secret::SecretSource;
 use object_store::ClientOptions;
@@ -36,6 +37,10 @@ impl Server {
     async fn start(router: axum::Router, asked: Arc<Counter>) -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
+        // Head and body of an answer are two writes, between which the kernel would wait for 40 ms.
+        let listener = listener.tap_io(|socket| {
+            let _ = socket.set_nodelay(true);
+        });
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { endpoint, asked })
     }
