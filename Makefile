@@ -14,7 +14,7 @@ unexport CLICKHOUSE_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo session test check bench engine schemathesis prometheus deploy-checks prerequisites clean-cache
+.PHONY: help demo session test check bench bench-destination engine schemathesis prometheus deploy-checks prerequisites clean-cache
 
 help:
 	@echo 'make demo           start ClickHouse and the daemon, back up every 15 s, restore, compare; ends with Ctrl-C'
@@ -23,6 +23,7 @@ help:
 	@echo 'make session        play the main commands and put what they print into README.md'
 	@echo 'make check          format, lints, documentation'
 	@echo 'make bench          the daemon beside the raw statement, one table; ONLY=tiny,lists,… for a part; docs/benchmarks.md'
+	@echo 'make bench-destination  our view of the destination, and retention over 2,000 backups, one table; ONLY and ARGS'
 	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine, schemathesis, Prometheus and the checks of deploy/, and what the demo left)'
 
 demo: prerequisites engine
@@ -53,6 +54,10 @@ check: prerequisites
 bench: prerequisites engine
 	@echo 'building what is measured (the first build takes some minutes) …' >&2
 	@$(CARGO) bench --locked --bench daemon -- $(if $(ONLY),--only $(ONLY))
+
+bench-destination: prerequisites engine
+	@echo 'building what is measured (the first build takes some minutes) …' >&2
+	@$(CARGO) bench --locked --bench destination -- $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 engine: prerequisites
 	@tests/engine/install

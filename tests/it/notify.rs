@@ -9,44 +9,36 @@ use serde_json::{Value, json};
 use crate::support::daemon::Home;
 use crate::support::{engine, eventually};
 
-/// Somebody who listens, and answers what it is told to.
+/// Somebody who listens, and refuses the first word of a success.
 struct Listener {
     url: String,
     heard: Arc<Mutex<Vec<(String, String)>>>,
-    /// Answers before the first good one.
-    refusals: Arc<Mutex<u32>>,
 }
 
 impl Listener {
     async fn start() -> Self {
         let heard: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
-        let refusals: Arc<Mutex<u32>> = Arc::default();
-        let (to, left) = (heard.clone(), refusals.clone());
+        let to = heard.clone();
         let router = axum::Router::new().fallback(move |request: Request| {
-            let (to, left) = (to.clone(), left.clone());
+            let to = to.clone();
             async move {
                 let line = format!("{} {}", request.method(), request.uri().path());
                 let body = axum::body::to_bytes(request.into_body(), 10_000).await;
                 let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
-                to.lock().unwrap().push((line, body));
-                let mut left = left.lock().unwrap();
-                match left.checked_sub(1) {
-                    Some(fewer) => {
-                        *left = fewer;
-                        StatusCode::SERVICE_UNAVAILABLE
-                    }
-                    None => StatusCode::NO_CONTENT,
+                let mut heard = to.lock().unwrap();
+                let is_first = heard.iter().all(|(other, _)| *other != line);
+                let is_refused = is_first && line == "GET /succeeded";
+                heard.push((line, body));
+                match is_refused {
+                    true => StatusCode::SERVICE_UNAVAILABLE,
+                    false => StatusCode::NO_CONTENT,
                 }
             }
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self {
-            url,
-            heard,
-            refusals,
-        }
+        Self { url, heard }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -54,12 +46,15 @@ impl Listener {
         heard.iter().map(|(line, _)| line.clone()).collect()
     }
 
-    async fn hears(&self, count: usize) -> Vec<String> {
-        eventually(&format!("{count} calls"), || async {
+    /// Waits until each of these was heard so often.
+    async fn hears(&self, wanted: &[(&str, usize)]) {
+        eventually(&format!("the calls {wanted:?}"), || async {
             let lines = self.lines();
-            (lines.len() >= count).then_some(lines)
+            let count = |line: &str| lines.iter().filter(|other| *other == line).count();
+            let all = wanted.iter().all(|(line, times)| count(line) == *times);
+            all.then_some(())
         })
-        .await
+        .await;
     }
 }
 
@@ -80,24 +75,19 @@ async fn a_schedule_rings_its_bells_and_a_client_is_called_back() {
         ),
     );
     let daemon = home.start().await;
-    // The first call is refused, and made again.
-    *listener.refusals.lock().unwrap() = 1;
     daemon
         .post_json("/api/v1/schedules/notify/run", &json!({}))
         .await;
-    let mut lines = listener.hears(4).await;
-    lines.sort();
-    assert!(lines.contains(&"GET /succeeded".to_owned()), "{lines:?}");
-    assert!(lines.contains(&"POST /all".to_owned()), "{lines:?}");
-    let so_far = listener.lines().len();
-
+    // The first call of the success is refused, and made again.
+    listener
+        .hears(&[("GET /succeeded", 2), ("POST /all", 1)])
+        .await;
     daemon
         .post_json("/api/v1/schedules/nothing/run", &json!({}))
         .await;
-    let lines = listener.hears(so_far + 2).await;
-    let lines = &lines[so_far..];
-    assert!(lines.contains(&"GET /failed".to_owned()), "{lines:?}");
-    let so_far = listener.lines().len();
+    listener
+        .hears(&[("GET /failed", 1), ("POST /all", 2)])
+        .await;
 
     // Whoever names an address is called there and nowhere else, with the old body.
     let name = format!("notify-{}", std::process::id());
@@ -110,10 +100,10 @@ async fn a_schedule_rings_its_bells_and_a_client_is_called_back() {
     let (status, answer) = daemon.post(&path).await;
     assert_eq!(status, 200, "{answer}");
     let answer: Value = serde_json::from_str(&answer).unwrap();
-    let lines = listener.hears(so_far + 1).await;
-    assert_eq!(&lines[so_far..], ["POST /mine"]);
-    let body = listener.heard.lock().unwrap()[so_far].1.clone();
-    let body: Value = serde_json::from_str(&body).unwrap();
+    listener.hears(&[("POST /mine", 1), ("POST /all", 2)]).await;
+    let heard = listener.heard.lock().unwrap().clone();
+    let (_, body) = heard.iter().find(|(line, _)| line == "POST /mine").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["status"], "success", "{body}");
     assert_eq!(body["error"], "");
     assert_eq!(body["operation_id"], answer["operation_id"]);
