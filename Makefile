@@ -14,7 +14,7 @@ unexport CLICKHOUSE_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo session test check bench bench-destination engine schemathesis prometheus deploy-checks prerequisites clean-cache
+.PHONY: help demo session test check bench bench-destination engine schemathesis prometheus dashboards deploy-checks prerequisites clean-cache
 
 help:
 	@echo 'make demo           start ClickHouse and the daemon, back up every 15 s, restore, compare; ends with Ctrl-C'
@@ -42,6 +42,7 @@ else
 endif
 	@$(MAKE) --no-print-directory schemathesis
 	@$(MAKE) --no-print-directory prometheus
+	@$(MAKE) --no-print-directory dashboards
 	@$(MAKE) --no-print-directory deploy-checks
 	@echo 'building and running the tests (the first build takes some minutes) …'
 	@$(CARGO) test --locked
@@ -66,9 +67,13 @@ engine: prerequisites
 schemathesis: prerequisites
 	@tests/openapi/install
 
-# Checks what tests/it/metrics.rs scrapes, and the rules.
+# Checks what tests/it/metrics.rs scrapes, and runs the rules of tests/it/dashboards.rs.
 prometheus: prerequisites
 	@tests/prometheus/install
+
+# Checks the dashboard, and makes Grafana's rules of those of Prometheus.
+dashboards: prerequisites
+	@tests/dashboards/install
 
 # Checks manifests, image, unit and compose file in tests/it/deploy.rs.
 deploy-checks: prerequisites
