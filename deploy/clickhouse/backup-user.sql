@@ -21,6 +21,13 @@ GRANT SELECT ON system.databases TO backupd_backup;
 GRANT SELECT ON system.tables TO backupd_backup;
 GRANT SELECT ON system.one TO backupd_backup;
 
+-- What no backup holds and is named with it: without these a backup is made all the same, and says
+-- what it could not learn. Collections are shown by name to whoever may see them.
+GRANT SELECT ON system.storage_policies TO backupd_backup;
+GRANT SELECT ON system.macros TO backupd_backup;
+GRANT SELECT ON system.dictionaries TO backupd_backup;
+GRANT SELECT ON system.named_collections TO backupd_backup;
+
 -- A profile with a limit would end long backups, those with ASYNC, too.
 -- No default role is named: with one, a role that is granted later would not count over HTTP.
 CREATE USER IF NOT EXISTS backup
@@ -28,7 +35,7 @@ CREATE USER IF NOT EXISTS backup
     SETTINGS max_execution_time = 0;
 GRANT backupd_backup TO backup;
 
--- The next two come last, because older servers do not understand them.
+-- The next three come last, because older servers do not understand them.
 
 -- To and from a disk: recent servers ask for it beside their own <allowed_disk>, others know neither
 -- the question nor the answer.
@@ -38,6 +45,9 @@ GRANT READ, WRITE ON DISK TO backupd_backup;
 -- `config check --connect`, and before tables are dropped where the daemon has no view of its own.
 -- Without it those two are refused, and everything else works.
 GRANT CREATE DATABASE, DROP DATABASE ON _backupd_probe_*.* TO backupd_backup;
+
+-- So that a backup names the collections of the server: their names, not their values.
+GRANT SHOW NAMED COLLECTIONS ON * TO backupd_backup;
 
 -- With destination.collection instead of a disk, these two:
 -- GRANT NAMED COLLECTION ON backups TO backupd_backup;

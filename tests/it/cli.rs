@@ -87,6 +87,7 @@ macro_rules! shows {
             (r"(?m)^(backup|restore) \S+: (waits|starting|running|cancelling).*\n", ""),
             (r"http://[^ \n]+", "URL"),
             (r"[0-9.]+ (B|KiB|MiB)\b", "SIZE"),
+            (r"ClickHouse [0-9.]+\n", "ClickHouse VERSION\n"),
             (r"\b[0-9]+ files?", "FILES"),
             (r"(in |up for |after |, |\()([0-9]+[dhm] )?[0-9.]+[smh]( ago)?([\n),])", "${1}LENGTH$4"),
             (r" ([0-9]+m )?[0-9]+(\.[0-9])?s\b", " LENGTH"),
