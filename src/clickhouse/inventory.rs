@@ -1,11 +1,15 @@
 //! Asking a server what no backup of it can hold.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::{Client, Error};
 use crate::backup::Inventory;
+
+/// How long a backup waits for it at most.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is asked: the name of the answer, and the expression.
 const PARTS: [(&str, &str); 5] = [
@@ -45,6 +49,14 @@ impl Client {
     /// does not tell is named in the answer. One statement; one for each part where that is refused,
     /// as by a user that may not read one of the tables.
     pub async fn inventory(&self) -> Inventory {
+        let asked = tokio::time::timeout(PATIENCE, self.whole_inventory()).await;
+        asked.unwrap_or_else(|_| Inventory {
+            unknown: vec!["the server: no answer in 5 s".to_owned()],
+            ..Inventory::default()
+        })
+    }
+
+    async fn whole_inventory(&self) -> Inventory {
         match self.parts(&PARTS).await {
             Ok(row) => return Inventory::from(row),
             Err(Error::Refused { .. }) => {}
