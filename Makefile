@@ -14,7 +14,7 @@ unexport CLICKHOUSE_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo session test check bench engine schemathesis prometheus prerequisites clean-cache
+.PHONY: help demo session test check bench engine schemathesis prometheus dashboards prerequisites clean-cache
 
 help:
 	@echo 'make demo           start ClickHouse and the daemon, back up every 15 s, restore, compare; ends with Ctrl-C'
@@ -41,6 +41,7 @@ else
 endif
 	@$(MAKE) --no-print-directory schemathesis
 	@$(MAKE) --no-print-directory prometheus
+	@$(MAKE) --no-print-directory dashboards
 	@echo 'building and running the tests (the first build takes some minutes) …'
 	@$(CARGO) test --locked
 
@@ -60,9 +61,13 @@ engine: prerequisites
 schemathesis: prerequisites
 	@tests/openapi/install
 
-# Checks what tests/it/metrics.rs scrapes, and the rules.
+# Checks what tests/it/metrics.rs scrapes, and runs the rules of tests/it/dashboards.rs.
 prometheus: prerequisites
 	@tests/prometheus/install
+
+# Checks the dashboard, and makes Grafana's rules of those of Prometheus.
+dashboards: prerequisites
+	@tests/dashboards/install
 
 # All that is missing is told at once, with what to do about it.
 prerequisites:

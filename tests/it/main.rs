@@ -13,6 +13,7 @@ mod bad_input;
 mod cli;
 mod cli_strange;
 mod control;
+mod dashboards;
 mod destination;
 mod faults;
 mod killed;

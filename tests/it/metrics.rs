@@ -341,7 +341,14 @@ fn what_dashboards_and_rules_name_is_exported() {
             continue;
         }
         let text = std::fs::read_to_string(folder.join(&file)).unwrap();
-        assert!(!names_in(&text).is_empty(), "{file} names no metric");
+        // Where Grafana finds things, and how alerts are sent, needs no metric.
+        let is_about_places = ["alertmanager.yaml", "provisioning/d"]
+            .iter()
+            .any(|start| file.starts_with(start));
+        assert!(
+            is_about_places || !names_in(&text).is_empty(),
+            "{file} names no metric"
+        );
         assert_eq!(unknown_in(&text), Vec::<&str>::new(), "{file}");
     }
 }
