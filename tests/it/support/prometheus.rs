@@ -81,7 +81,11 @@ impl Process {
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         // Debian's Alertmanager finds its templates from here; see tests/prometheus/install.
         let packages = root().join(".cache/prometheus/root");
-        let folder = if packages.is_dir() { packages.as_path() } else { dir.path() };
+        let folder = if packages.is_dir() {
+            packages.as_path()
+        } else {
+            dir.path()
+        };
         let child = Command::new(tool)
             .args(arguments(dir.path(), &address))
             .current_dir(folder)
@@ -97,7 +101,11 @@ impl Process {
         };
         for _ in 0..600 {
             let ended = process.child.try_wait().unwrap();
-            assert!(ended.is_none(), "{tool:?} ended: {ended:?}\n{}", process.log());
+            assert!(
+                ended.is_none(),
+                "{tool:?} ended: {ended:?}\n{}",
+                process.log()
+            );
             let asked = reqwest::get(format!("{}/-/ready", process.url)).await;
             if asked.is_ok_and(|answer| answer.status().is_success()) {
                 return process;
@@ -125,11 +133,11 @@ impl Process {
         .await
     }
 
-    /// A Prometheus with these rules, which scrapes this address each second.
+    /// A Prometheus with these rules, which scrapes this address every other second.
     pub async fn prometheus(tool: &Path, rules: String, scraped: &str, alertmanager: &str) -> Self {
         let bare = |url: &str| url.trim_start_matches("http://").to_owned();
         let config = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+            "global: {{scrape_interval: 2s, evaluation_interval: 1s}}\n\
             rule_files: [rules.yaml]\n\
             alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{}']}}]}}]}}\n\
             scrape_configs:\n\
@@ -155,7 +163,10 @@ impl Process {
             .get(format!("{}/api/v1/{path}", self.url))
             .query(parameters);
         let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        assert_eq!(answer["status"], "success", "{path} {parameters:?}: {answer}");
+        assert_eq!(
+            answer["status"], "success",
+            "{path} {parameters:?}: {answer}"
+        );
         answer["data"].clone()
     }
 
@@ -171,7 +182,11 @@ impl Process {
             .post(format!("{}/api/v2/alerts", self.url))
             .json(alerts);
         let answer = request.send().await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        assert!(
+            answer.status().is_success(),
+            "{}",
+            answer.text().await.unwrap()
+        );
     }
 }
 
@@ -187,9 +202,13 @@ impl Operator {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let hear = |State(told): State<Arc<Mutex<Vec<Value>>>>, body: String| async move {
-            told.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+            told.lock()
+                .unwrap()
+                .push(serde_json::from_str(&body).unwrap());
         };
-        let router = Router::new().route("/", post(hear)).with_state(told.clone());
+        let router = Router::new()
+            .route("/", post(hear))
+            .with_state(told.clone());
         tokio::spawn(axum::serve(listener, router).into_future());
         Self { url, told }
     }

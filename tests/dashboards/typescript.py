@@ -1,6 +1,6 @@
 """The dashboard as TypeScript, each part beside the type that Grafana has published for it.
 
-Usage: types.py DASHBOARD; `tsc --noEmit` of what it prints finds unknown options and values of a wrong type.
+Usage: typescript.py DASHBOARD; `tsc --noEmit` of what it prints finds unknown options and values of a wrong type.
 """
 
 import json
