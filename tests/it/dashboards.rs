@@ -182,14 +182,20 @@ fn alerts(notification: &Value, status: &str) -> Vec<String> {
     names
 }
 
+/// What is wrong, alerts by name and schedule, and those of them that the operator has to read.
+type Night = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+);
+
 /// What Alertmanager makes of what Prometheus tells it in bad nights, each in a cluster of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_night_is_one_notification() {
     let Some(alertmanager) = tool("alertmanager") else {
         return;
     };
-    // Alerts by name and schedule, and those that the operator has to read.
-    let nights: [(&str, &[(&str, &str)], &[&str]); 6] = [
+    let nights: [Night; 6] = [
         (
             "three schedules fail in one night",
             &[
