@@ -23,7 +23,7 @@ help:
 	@echo 'make session        play the main commands and put what they print into README.md'
 	@echo 'make check          format, lints, documentation'
 	@echo 'make bench          the daemon beside the raw statement, one table; ONLY=tiny,lists,… for a part; docs/benchmarks.md'
-	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine, schemathesis and Prometheus, and what the demo left)'
+	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine, schemathesis, Prometheus and checks of the dashboard, and what the demo left)'
 
 demo: prerequisites engine
 	@$(PYTHON) tests/demo.py $(if $(filter-out 0,$(ONCE)),--once)
