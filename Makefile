@@ -24,7 +24,7 @@ help:
 	@echo 'make check          format, lints, documentation'
 	@echo 'make bench          the daemon beside the raw statement, one table; ONLY=tiny,lists,… for a part; docs/benchmarks.md'
 	@echo 'make bench-destination  our view of the destination, and retention over 2,000 backups, one table; ONLY and ARGS'
-	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine, schemathesis, Prometheus and the checks of deploy/, and what the demo left)'
+	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine, schemathesis, Prometheus, and what checks the dashboard and deploy/, and what the demo left)'
 
 demo: prerequisites engine
 	@$(PYTHON) tests/demo.py $(if $(filter-out 0,$(ONCE)),--once)
