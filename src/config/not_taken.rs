@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Variables, and what to write instead.
-const NOT_TAKEN: [(&[&str], &str); 11] = [
+pub const NOT_TAKEN: [(&[&str], &str); 15] = [
     (
         &["CLICKHOUSE_BACKUP_CONFIG"],
         "that YAML file is not read; docs/migration.md says what to write for its keys",
@@ -68,6 +68,25 @@ const NOT_TAKEN: [(&[&str], &str); 11] = [
     (
         &["RBAC_BACKUP_ALWAYS"],
         "write access = true in the schedule",
+    ),
+    (
+        &["CONFIG_BACKUP_ALWAYS", "NAMED_COLLECTIONS_BACKUP_ALWAYS"],
+        "ClickHouse's own BACKUP holds neither configuration files nor named collections; keep them where they are deployed from",
+    ),
+    (
+        &["RESTORE_DATABASE_MAPPING", "RESTORE_TABLE_MAPPING"],
+        "give the new names with each restore: restore_database_mapping=shop:shop_old, restore_table_mapping",
+    ),
+    (
+        &[
+            "UPLOAD_MAX_BYTES_PER_SECOND",
+            "DOWNLOAD_MAX_BYTES_PER_SECOND",
+        ],
+        "set max_backup_bandwidth in the profile of the ClickHouse user, or max_backup_bandwidth_for_server in the server's configuration",
+    ),
+    (
+        &["API_CA_CERT_FILE", "API_CA_KEY_FILE"],
+        "callers are not asked for certificates; give them a password (api.user) or a token (api.token_file)",
     ),
     (
         &["API_CREATE_INTEGRATION_TABLES"],
