@@ -30,8 +30,9 @@ const STANDARD_INPUT: &str = "-";
 /// The schedule that is proposed: what the DAG did.
 const SCHEDULE: &str = "daily";
 const CRON: &str = "0 2 * * *";
-/// Where values come from that nobody gave; `config show` would call it so.
-const PROPOSED: &str = "migrate check";
+/// Where values come from that no variable gave.
+const TIME_OF_THE_DAG: &str = "proposed: the time of the DAG";
+const AS_THE_TIMEOUT: &str = "proposed: no night gets less time than clickhouse.timeout gave it";
 /// A backup may take this long by default, retries included; one that was given more time needs more.
 const DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
 /// Names that differ from a variable's by so many characters are taken for a slip.
@@ -153,16 +154,16 @@ pub fn migrate(setup: &OldSetup, now: Timestamp) -> Result<Migration, ConfigErro
 
 /// The schedule that the DAG was. A backup that had more than four hours keeps them.
 fn proposed(setup: &OldSetup) -> Vec<Layer> {
-    let key = |key: &str, value: String| {
+    let key = |key: &str, value: String, origin: &str| {
         let path = ["schedules".to_owned(), SCHEDULE.to_owned(), key.to_owned()];
-        Layer::with(Rank::File, PROPOSED, &path, Value::from(value))
+        Layer::with(Rank::File, origin, &path, Value::from(value))
     };
     let timeout = setup.variables.get("CLICKHOUSE_TIMEOUT");
     let longer = timeout
         .and_then(|text| duration::parse(text).ok())
         .filter(|timeout| *timeout > DEADLINE);
-    let deadline = longer.map(|timeout| key("deadline", spell(timeout)));
-    std::iter::once(key("cron", CRON.to_owned()))
+    let deadline = longer.map(|timeout| key("deadline", spell(timeout), AS_THE_TIMEOUT));
+    std::iter::once(key("cron", CRON.to_owned(), TIME_OF_THE_DAG))
         .chain(deadline)
         .collect()
 }

@@ -1,7 +1,7 @@
 //! The TOML that `migrate check` prints: the values that were given, with the variable that each came
 //! from, and what no variable tells as comments.
 
-use super::{OldSetup, SCHEDULE};
+use super::OldSetup;
 use crate::config::keys::{self, Found, Kind};
 use crate::config::show::{self, Shown, one_line};
 use crate::config::values::{BUILT_IN, Values};
@@ -80,7 +80,7 @@ fn is_secret(path: &str) -> bool {
 fn hints(section: &str, setup: &OldSetup, given: &[Shown]) -> Vec<String> {
     match section {
         "destination" => destination(setup),
-        "schedules.daily" => schedule(given),
+        "schedules.daily" => schedule(),
         "retention"
             if !given
                 .iter()
@@ -134,10 +134,10 @@ fn destination(setup: &OldSetup) -> Vec<String> {
 }
 
 /// The DAG's time is proposed as a live key; the rest is for who reads it.
-fn schedule(given: &[Shown]) -> Vec<String> {
-    let mut hints: Vec<String> = [
-        "The time of the DAG; leave the section out as long as Airflow asks for the backups.",
-        "timezone = \"UTC\"",
+fn schedule() -> Vec<String> {
+    [
+        "Leave this section out as long as Airflow asks for the backups. Times are UTC unless said:",
+        "timezone = \"Europe/Sofia\"",
         "A backup is named by the day on which it is made, as Airflow 3 did. Airflow 2 named it by the day before:",
         "name = \"{logical_date}\"",
         "For a week beside the old server, under other names:",
@@ -146,11 +146,5 @@ fn schedule(given: &[Shown]) -> Vec<String> {
         "access = true",
     ]
     .map(str::to_owned)
-    .into();
-    let deadline = format!("schedules.{SCHEDULE}.deadline");
-    if given.iter().any(|shown| shown.key == deadline) {
-        let why = "deadline is as long as clickhouse.timeout, so that no night gets less time than before.";
-        hints.push(why.to_owned());
-    }
-    hints
+    .into()
 }

@@ -274,9 +274,13 @@ proptest! {
         match migrate(&setup, now()) {
             Ok(Migration { toml, warnings }) => {
                 read_back(&toml);
-                prop_assert!(!format!("{toml}{warnings:?}").contains("S3cret"));
+                let told = format!("{toml}{warnings:?}");
+                prop_assert!(!told.contains("S3cret"), "{}", told);
             }
-            Err(errors) => prop_assert!(!errors.to_string().contains("S3cret")),
+            Err(errors) => {
+                let told = errors.to_string();
+                prop_assert!(!told.contains("S3cret"), "{}", told);
+            }
         }
     }
 }
