@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub const NOT_TAKEN: [(&[&str], &str); 15] = [
     (
         &["CLICKHOUSE_BACKUP_CONFIG"],
-        "that YAML file is not read; docs/migration.md says what to write for its keys",
+        "that YAML file is not read; clickhouse-backupd migrate check --yaml FILE prints what to write instead",
     ),
     (
         &["REMOTE_STORAGE"],

@@ -17,11 +17,8 @@ const TAKEN_OTHERWISE: [(&str, &str); 3] = [
         EMBEDDED,
         "must be true or unset, anything else is an error: ClickHouse makes its own backups here",
     ),
-    (
-        "CALLBACK_URL",
-        "taken: called when a client's operation ends",
-    ),
-    ("CALLBACK_TIMEOUT", "taken: how long such a call may take"),
+    ("CALLBACK_URL", "called when a client's operation ends"),
+    ("CALLBACK_TIMEOUT", "how long such a call may take"),
 ];
 
 /// YAML keys whose variable is not made of their section and name; in that server two of them are
@@ -138,7 +135,8 @@ pub fn reference() -> String {
                 ("taken", keys.join(", "))
             }
             Fate::Otherwise(how) => ("taken", (*how).to_owned()),
-            Fate::NotTaken(instead) => ("ignored, with a warning", (*instead).to_owned()),
+            // Outside of code `<name>` would be taken for HTML.
+            Fate::NotTaken(instead) => ("ignored, with a warning", instead.replace('<', "\\<")),
             Fate::Needless(why) => ("needless", (*why).to_owned()),
         };
         text.push_str(&format!("| `{name}` | {yaml} | {word} | {how} |\n"));

@@ -17,7 +17,7 @@ A test makes this page from the code and fails when it is old.
 What the differences mean in practice stands in [migration.md](migration.md), the interface itself in [api.md](api.md#the-old-wire-format), metrics in [metrics.md](metrics.md).
 
 Errors are `application/json`; an error that says 501 or 400 names what to use instead.
-HEAD is answered wherever GET is.
+HEAD is answered wherever GET is, and `user` and `pass` in the query are taken as before.
 
 ";
 
@@ -245,14 +245,13 @@ async fn the_words_of_the_old_command_line_do_what_they_did() {
         rows[0]["error"].as_str().unwrap().contains("increment"),
         "{rows:?}"
     );
+    for command in ["clean", "clean_remote_broken", "clean_local_broken"] {
+        now(&daemon, command).await;
+    }
     now(&daemon, "delete remote 'definitions'").await;
     now(&daemon, "delete local daily --force").await;
     assert_eq!(daemon.names().await, Vec::<String>::new());
     assert!(!nights.destination.join("daily").exists());
-    for command in ["clean", "clean_remote_broken", "clean_local_broken"] {
-        now(&daemon, command).await;
-    }
-
     let before = daemon.rows("/backup/actions").await.len();
     for (command, status, named) in [
         ("kill", 404, "empty command list"),

@@ -112,7 +112,9 @@ pub(in crate::api) const ROUTES: [OldRoute; 33] = [
     route(
         "GET, HEAD",
         "/backup/actions",
-        Differs("survives restarts; a last that is no number is 400 instead of 500"),
+        Differs(
+            "survives restarts; filter and last as before, and a last that is no number is 400 instead of 500",
+        ),
     ),
     route(
         "POST",
@@ -125,7 +127,7 @@ pub(in crate::api) const ROUTES: [OldRoute; 33] = [
         "POST",
         "/backup/kill",
         Differs(
-            "only by POST; nothing at work, or nothing with that command, is 404 instead of 500; after 20 s acknowledged, and the end is awaited further",
+            "only by POST, command as before; nothing at work, or nothing with that command, is 404 instead of 500; after 20 s acknowledged, and the end is awaited further",
         ),
     ),
     route("GET", "/backup/kill", NotServed),
@@ -152,7 +154,7 @@ pub(in crate::api) const ROUTES: [OldRoute; 33] = [
 const WITHOUT_EFFECT: [(&str, &str); 4] = [
     (
         "skip_check_parts_columns",
-        "taken, without effect: ClickHouse checks what it backs up",
+        "taken, without effect: it belongs to a way of working that copies files",
     ),
     (
         "resume",
@@ -274,7 +276,7 @@ fn argument(one: &Argument) -> String {
     });
     let dashed = format!("--{}", one.name.replace('_', "-"));
     let aliases = one.aliases.iter().map(|alias| match alias.len() {
-        1 | 2 => format!("-{alias}"),
+        1 => format!("-{alias}"),
         _ => format!("--{alias}"),
     });
     let options: Vec<String> = std::iter::once(dashed)
@@ -288,8 +290,15 @@ fn argument(one: &Argument) -> String {
     row(&[&format!("`{}`", one.name), &options.join(", "), &what])
 }
 
-/// A row of a table; a bar would end its cell.
+/// A row of a table. A bar would end its cell, and `<name>` outside of code would be taken for HTML.
 fn row(cells: &[&str]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    let shown = |cell: &&str| {
+        let cell = cell.replace('|', "\\|");
+        match cell.contains('`') {
+            true => cell,
+            false => cell.replace('<', "\\<"),
+        }
+    };
+    let cells: Vec<String> = cells.iter().map(shown).collect();
     format!("| {} |\n", cells.join(" | "))
 }
