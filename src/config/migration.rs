@@ -20,6 +20,7 @@ use super::duration::{self, spell};
 use super::error::{ConfigError, ConfigErrors};
 use super::file::{self, Naming};
 use super::layer::{Layer, Rank};
+use super::not_taken;
 use super::replaced::{self, EMBEDDED, SKIP_TABLES};
 use super::validate;
 use super::values::Values;
@@ -134,10 +135,10 @@ pub fn migrate(setup: &OldSetup, now: Timestamp) -> Result<Migration, ConfigErro
     let checked = validate::config(&values, skip_tables, now);
     match checked {
         Ok(mut config) if errors.is_empty() => {
-            let mut told = setup.warnings.clone();
+            let mut told = differences(setup);
+            told.extend(setup.warnings.iter().cloned());
             told.append(&mut warnings);
             told.append(&mut config.warnings);
-            told.extend(differences(setup));
             told.extend(needless(setup));
             Ok(Migration {
                 toml: document::write(setup, &values),
@@ -194,7 +195,7 @@ fn needless(setup: &OldSetup) -> Vec<String> {
         let Fate::Needless(why) = variable.fate else {
             continue;
         };
-        if !setup.has(variable.name) {
+        if !not_taken::asks(&setup.variables, variable.name) {
             continue;
         }
         match groups.last_mut() {

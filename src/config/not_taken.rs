@@ -97,6 +97,13 @@ pub const NOT_TAKEN: [(&[&str], &str); 15] = [
 /// Values that ask for nothing.
 const IDLE: [&str; 6] = ["", "0", "none", "false", "False", "FALSE"];
 
+/// Whether a variable is set to something that asks for anything.
+pub fn asks(variables: &BTreeMap<String, String>, name: &str) -> bool {
+    variables
+        .get(name)
+        .is_some_and(|value| !IDLE.contains(&value.as_str()))
+}
+
 /// Every variable of the table.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NOT_TAKEN
@@ -106,13 +113,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// One warning for each group of which something is set.
 pub fn warnings(variables: &BTreeMap<String, String>) -> Vec<String> {
-    let asks = |name: &str| {
-        variables
-            .get(name)
-            .is_some_and(|value| !IDLE.contains(&value.as_str()))
-    };
     let groups = NOT_TAKEN.iter().filter_map(|(names, instead)| {
-        let set: Vec<&str> = names.iter().copied().filter(|name| asks(name)).collect();
+        let set: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| asks(variables, name))
+            .collect();
         let verb = if set.len() == 1 { "is" } else { "are" };
         (!set.is_empty()).then(|| format!("{} {verb} not taken: {instead}", set.join(", ")))
     });

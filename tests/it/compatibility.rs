@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use clickhouse_backupd::config::Source;
 use serde_json::{Value, json};
 
 use crate::support::daemon::TestDaemon;
@@ -132,6 +133,48 @@ fn the_users_environment_becomes_a_file_that_config_check_accepts() {
     );
     let piped = Command::new("sh").args(["-c", &shell]).output().unwrap();
     assert_eq!(String::from_utf8(piped.stdout).unwrap(), toml);
+}
+
+/// With the variables that say where this engine is and listens, above the file, it works as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_that_is_printed_backs_up_the_engine() {
+    if engine::is_foreign() {
+        return;
+    }
+    let nights = Nights::on_disk("").await;
+    nights.engine.seed("shop", 300).await;
+    let skip = "system.*,INFORMATION_SCHEMA.*,information_schema.*,shop.customers";
+    let environment = [&DEPLOYMENT[..], &[("CLICKHOUSE_SKIP_TABLES", skip)]].concat();
+    let (code, toml, warnings) = program(&["migrate", "check"], &environment);
+    assert_eq!(code, 0, "{warnings}");
+    std::fs::write(nights.home.file(), &toml).unwrap();
+    let state = nights.home.state().display().to_string();
+    let above = [
+        ("BACKUPD_CLICKHOUSE__URL", nights.engine.url.as_str()),
+        ("BACKUPD_CLICKHOUSE__USER", "default"),
+        ("BACKUPD_CLICKHOUSE__PASSWORD", ""),
+        ("BACKUPD_STATE__DIR", &state),
+        ("BACKUPD_API__LISTEN", "127.0.0.1:0"),
+    ];
+    let source = Source {
+        file: Some(nights.home.file()),
+        environment: above
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+    };
+    let daemon = nights.home.start_from(&source).await;
+    let (status, run) = daemon
+        .post_json("/api/v1/schedules/daily/run", &json!({}))
+        .await;
+    assert_eq!(status, 202, "{run}");
+    let ended = daemon.end_of(&run).await;
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    let path = format!("/api/v1/backups/{}", ended["backup"].as_str().unwrap());
+    let (_, backup) = daemon.get_json(&path).await;
+    let tables = backup["contents"]["tables"].as_array().unwrap();
+    let has = |name: &str| tables.iter().any(|table| table["name"] == name);
+    assert!(has("orders") && !has("customers"), "{backup}");
+    daemon.stop().await;
 }
 
 #[test]

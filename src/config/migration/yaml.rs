@@ -19,7 +19,7 @@ const FILE_ALONE: (&str, &str) = ("general", "disable_environment_override");
 const UNKNOWN_MAX: usize = 20;
 /// Values that its `print-config` writes for what nobody set, where a warning about them would only be
 /// noise.
-const UNSET: [(&str, &str); 4] = [
+const UNSET: [(&str, &str); 6] = [
     ("WATCH_INTERVAL", "1h"),
     ("FULL_INTERVAL", "24h"),
     (
@@ -27,6 +27,12 @@ const UNSET: [(&str, &str); 4] = [
         "shard{shard}-{type}-{time:20060102150405}",
     ),
     ("S3_REGION", "us-east-1"),
+    ("CALLBACK_TIMEOUT", "5s"),
+    // None of these databases is ever in a backup of ours.
+    (
+        "CLICKHOUSE_SKIP_TABLES",
+        "system.*,INFORMATION_SCHEMA.*,information_schema.*,_temporary_and_external_tables.*",
+    ),
 ];
 /// Keys that are yes or no, where the file may say `yes` and `off`.
 const FLAGS: [&str; 7] = [
