@@ -14,7 +14,7 @@ unexport CLICKHOUSE_URL
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo session test check bench engine schemathesis prerequisites clean-cache
+.PHONY: help demo session test check bench bench-destination engine schemathesis prometheus dashboards deploy-checks prerequisites clean-cache
 
 help:
 	@echo 'make demo           start ClickHouse and the daemon, back up every 15 s, restore, compare; ends with Ctrl-C'
@@ -23,7 +23,8 @@ help:
 	@echo 'make session        play the main commands and put what they print into README.md'
 	@echo 'make check          format, lints, documentation'
 	@echo 'make bench          the daemon beside the raw statement, one table; ONLY=tiny,lists,… for a part; docs/benchmarks.md'
-	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine and schemathesis, and what the demo left)'
+	@echo 'make bench-destination  our view of the destination, and retention over 2,000 backups, one table; ONLY and ARGS'
+	@echo 'make clean-cache    remove .cache (the installed ClickHouse engine, schemathesis, Prometheus and the checks of deploy/, and what the demo left)'
 
 demo: prerequisites engine
 	@$(PYTHON) tests/demo.py $(if $(filter-out 0,$(ONCE)),--once)
@@ -40,6 +41,9 @@ else
 	@echo 'CLICKHOUSE_URL is set: the engine and the tests of its front are left out, all others use that server'
 endif
 	@$(MAKE) --no-print-directory schemathesis
+	@$(MAKE) --no-print-directory prometheus
+	@$(MAKE) --no-print-directory dashboards
+	@$(MAKE) --no-print-directory deploy-checks
 	@echo 'building and running the tests (the first build takes some minutes) …'
 	@$(CARGO) test --locked
 
@@ -52,12 +56,28 @@ bench: prerequisites engine
 	@echo 'building what is measured (the first build takes some minutes) …' >&2
 	@$(CARGO) bench --locked --bench daemon -- $(if $(ONLY),--only $(ONLY))
 
+bench-destination: prerequisites engine
+	@echo 'building what is measured (the first build takes some minutes) …' >&2
+	@$(CARGO) bench --locked --bench destination -- $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
 engine: prerequisites
 	@tests/engine/install
 
 # Generates the requests of tests/it/openapi.rs.
 schemathesis: prerequisites
 	@tests/openapi/install
+
+# Checks what tests/it/metrics.rs scrapes, and runs the rules of tests/it/dashboards.rs.
+prometheus: prerequisites
+	@tests/prometheus/install
+
+# Checks the dashboard, and makes Grafana's rules of those of Prometheus.
+dashboards: prerequisites
+	@tests/dashboards/install
+
+# Checks manifests, image, unit and compose file in tests/it/deploy.rs.
+deploy-checks: prerequisites
+	@tests/deploy/install
 
 # All that is missing is told at once, with what to do about it.
 prerequisites:

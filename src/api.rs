@@ -10,6 +10,7 @@ mod health;
 mod origin;
 mod requests;
 mod routes;
+mod scrape;
 #[cfg(test)]
 mod testing;
 mod tls;

@@ -89,6 +89,8 @@ pub struct Catalog {
     view: watch::Sender<Arc<View>>,
     /// Why the last write failed, while it did.
     failing: Arc<Mutex<Option<String>>>,
+    /// The files that it lies in.
+    files: Arc<[PathBuf; 2]>,
 }
 
 impl Catalog {
@@ -102,6 +104,7 @@ impl Catalog {
             store: Arc::new(Mutex::new(store)),
             view: watch::Sender::new(Arc::new(view)),
             failing: Arc::default(),
+            files: Arc::new(store::files(&settings.dir)),
         })
     }
 
@@ -109,6 +112,13 @@ impl Catalog {
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.view.borrow().clone()
+    }
+
+    /// What it takes on disk, its log included.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        let sizes = self.files.iter().filter_map(|file| file.metadata().ok());
+        sizes.map(|found| found.len()).sum()
     }
 
     /// Why the last write failed; `None` while writing works. Until it does, nothing new is begun.

@@ -44,7 +44,7 @@ use crate::backup::TablePattern;
 use crate::operation::Schedule;
 use crate::retention::Rules;
 use crate::schedule::ScheduleName;
-use crate::{api, catalog, clickhouse, destination, worker};
+use crate::{api, catalog, clickhouse, destination, notify, worker};
 
 pub use error::{ConfigError, ConfigErrors};
 pub use migration::{Migration, OldSetup, migrate};
@@ -74,6 +74,8 @@ pub struct Config {
     pub schedules: BTreeMap<ScheduleName, Schedule>,
     /// `[retention]`, `[retention.manual]` and `[schedules.<name>.retention]`.
     pub retention: Rules,
+    /// `[notify]` and `[schedules.<name>.heartbeat]`: whom to tell.
+    pub notify: notify::Settings,
     /// `CLICKHOUSE_SKIP_TABLES`: tables that clients' backups leave out, as before; schedules that
     /// name none themselves have taken it over already.
     pub skip_tables: Vec<TablePattern>,

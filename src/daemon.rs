@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Source};
 use crate::destination::{self, Destination};
 use crate::metrics::Metrics;
+use crate::notify::{self, Caller};
 use crate::retention::Rules;
 use crate::worker::scheduler::Schedules;
 use crate::worker::{Beside, Context, Live, Worker};
@@ -39,6 +40,8 @@ pub struct Daemon {
     config: Config,
     schedules: watch::Sender<Arc<Schedules>>,
     rules: watch::Sender<Arc<Rules>>,
+    notify: watch::Sender<Arc<notify::Settings>>,
+    caller: Caller,
     reload: Option<(Source, Signal)>,
     with_timer: bool,
 }
@@ -58,6 +61,9 @@ pub enum BuildError {
     /// The door.
     #[error(transparent)]
     Api(#[from] api::ServeError),
+    /// The way to those who want to hear of operations.
+    #[error("setting up calls to others: {0}")]
+    Caller(#[from] reqwest::Error),
     /// The metrics, which is a defect.
     #[error("registering the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -71,8 +77,9 @@ pub struct Options {
     /// Where the configuration is read again from when it changes, and the signal (SIGHUP) that asks
     /// for it; `None` keeps it as it is.
     pub reload: Option<(Source, Signal)>,
-    /// Whether `tokio-cron-scheduler` wakes the scheduler too; it reads the system's clock, so a
-    /// simulation goes without.
+    /// Whether `tokio-cron-scheduler` wakes the scheduler too, and ClickHouse is asked each minute
+    /// whether it answers. The first reads the system's clock, and the second makes a year of half a
+    /// million questions, so a simulation goes without.
     pub with_timer: bool,
 }
 
@@ -103,6 +110,7 @@ impl Daemon {
             live: Live::default(),
         });
         let schedules = watch::Sender::new(Arc::new(config.schedules.clone()));
+        let notify = watch::Sender::new(Arc::new(config.notify.clone()));
         let Options {
             clock,
             reload,
@@ -117,6 +125,8 @@ impl Daemon {
             config,
             schedules,
             rules,
+            notify,
+            caller: Caller::new()?,
             reload,
             with_timer,
         })
@@ -175,6 +185,15 @@ impl Daemon {
             tasks.spawn(self.worker.clone().run_beside(kind, stop.clone()));
         }
         tasks.spawn(self.worker.clone().run_retention(stop.clone()));
+        let heard = self.notify.subscribe();
+        tasks.spawn(
+            self.worker
+                .clone()
+                .run_notifier(self.caller, heard, stop.clone()),
+        );
+        if self.with_timer {
+            tasks.spawn(self.worker.clone().run_contact(stop.clone()));
+        }
         let (worker, schedules) = (self.worker.clone(), self.schedules.subscribe());
         let (with_timer, stopped) = (self.with_timer, stop.clone());
         let lane_tasks = tasks.clone();
@@ -190,6 +209,7 @@ impl Daemon {
                 current: self.config,
                 schedules: self.schedules,
                 rules: self.rules,
+                notify: self.notify,
                 notices,
                 metrics: self.metrics,
                 clock: self.clock,

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod destination;
 pub mod metrics;
+pub mod notify;
 pub mod secret;
 
 // what we do

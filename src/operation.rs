@@ -6,6 +6,8 @@ mod failure;
 mod id;
 mod machine;
 mod step;
+#[cfg(test)]
+pub(crate) mod testing;
 mod work;
 
 use std::time::Duration;
@@ -124,9 +126,25 @@ pub struct Operation {
     /// Tables that it dropped before a restore, as asked.
     #[serde(default)]
     pub dropped: Vec<String>,
+    /// Addresses that its client wants called at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callbacks: Vec<String>,
+    /// The last moment of it that was told to those who want to hear of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
     /// The backups that it works on inside us, in that order: the journal of a proof or a removal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Item>,
+}
+
+/// A moment of an operation that others hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// It began.
+    Started,
+    /// It ended.
+    Ended,
 }
 
 /// Who asked for an operation.
@@ -201,6 +219,8 @@ impl Operation {
             outcome: None,
             notes: Vec::new(),
             dropped: Vec::new(),
+            callbacks: Vec::new(),
+            told: None,
             items: Vec::new(),
         }
     }
@@ -412,79 +432,8 @@ impl Operation {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::{attempt, daily as operation};
     use super::*;
-    use crate::backup::Place;
-
-    pub(super) fn server() -> Server {
-        Server {
-            uuid: uuid::Uuid::from_u128(1),
-            host: "ch-0".into(),
-            started_at: Timestamp::UNIX_EPOCH,
-        }
-    }
-
-    pub(super) fn outcome() -> Outcome {
-        Outcome {
-            finished_at: Timestamp::UNIX_EPOCH,
-            files: 12,
-            bytes: 4_096,
-            bytes_written: 2_048,
-        }
-    }
-
-    pub(super) fn attempt(number: u32) -> Attempt {
-        let daily = ScheduleName::try_from("daily".to_owned()).unwrap();
-        Attempt {
-            id: AttemptId::of_slot(&daily, Timestamp::UNIX_EPOCH, number),
-            backup: BackupName::parse("1970-01-01").unwrap(),
-            place: Place::Disk("s3_backup".into()),
-            started_at: Timestamp::UNIX_EPOCH,
-            ended_at: None,
-            delivery: Delivery::MaybeSent,
-            server: Some(server()),
-            tables: Some(3),
-            bytes_expected: None,
-            manifest: None,
-            is_cleared: false,
-            failure: None,
-        }
-    }
-
-    pub(super) fn operation() -> Operation {
-        let schedule = ScheduleName::try_from("daily".to_owned()).unwrap();
-        let slot = Timestamp::UNIX_EPOCH;
-        let name = BackupName::parse("1970-01-01").unwrap();
-        let limits = Limits {
-            timeout: Duration::from_secs(3_600),
-            deadline: Some("1970-01-01T04:00:00Z".parse().unwrap()),
-            unreachable: Duration::from_secs(300),
-            cancel: Duration::from_secs(600),
-            retry: Retry {
-                attempts: 3,
-                delay: Duration::from_secs(300),
-            },
-        };
-        let work = Work::Backup(BackupWork {
-            name,
-            scope: Scope::everything(),
-            base: None,
-            increments: None,
-            kind_reason: None,
-        });
-        let id = OperationId::of_slot(&schedule, slot);
-        Operation::new(
-            id,
-            Trigger::Schedule {
-                schedule,
-                slot,
-                run: 1,
-            },
-            work,
-            "create 1970-01-01".into(),
-            limits,
-            slot,
-        )
-    }
 
     fn failed(operation: Operation, kind: FailureKind) -> Operation {
         let number = u32::try_from(operation.attempts.len()).unwrap() + 1;

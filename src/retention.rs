@@ -23,7 +23,7 @@ use crate::backup::{Backup, BackupName};
 pub use plan::plan;
 pub use reason::{Period, Reason, Unmet};
 pub use stop::Stop;
-pub use suspicion::{adopt, is_adopted, suspicion};
+pub use suspicion::{adopt, is_adopted, median, suspicion, usual_bytes};
 
 /// What is kept. A backup stays if any rule keeps it; a rule that is `None` keeps nothing by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod calendar;
 mod calendar_oracle;
 mod due;
 mod expression;
+mod gap;
 mod name;
 mod pause;
 mod slot;

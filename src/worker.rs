@@ -11,6 +11,7 @@ mod control;
 mod hold;
 mod journal;
 mod keeper;
+mod notifier;
 mod prover;
 mod pruner;
 mod publisher;
@@ -38,7 +39,7 @@ use crate::catalog::Catalog;
 use crate::clickhouse::Client;
 use crate::clock::Clock;
 use crate::destination::Destination;
-use crate::metrics::Metrics;
+use crate::metrics::{ClickHouseNow, Metrics, Moved};
 use crate::operation::{AttemptId, OperationId, Progress};
 use crate::retention::Rules;
 
@@ -99,6 +100,10 @@ pub struct Context {
 #[derive(Debug, Default)]
 pub struct Live {
     progress: RwLock<HashMap<OperationId, Progress>>,
+    /// How far what is at work was when it last moved; outlives a look that was not answered.
+    moved: RwLock<HashMap<OperationId, Moved>>,
+    /// Whether ClickHouse answered when it was last asked, by whomever.
+    reached: RwLock<ClickHouseNow>,
     /// The last answer to "who are you".
     contact: tokio::sync::Mutex<Option<Contact>>,
     /// Attempts whose statement a server took, until the lane is free again.
@@ -227,6 +232,51 @@ impl Live {
 
     fn set_looked(&self) {
         self.looked.store(true, Ordering::Relaxed);
+    }
+
+    fn moved(&self) -> HashMap<OperationId, Moved> {
+        self.moved
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Notes how far an operation is; nothing where it did not move.
+    fn note_progress(&self, id: OperationId, progress: Progress, now: Timestamp) {
+        let mut moved = self.moved.write().unwrap_or_else(PoisonError::into_inner);
+        if moved
+            .get(&id)
+            .is_none_or(|moved| moved.progress != progress)
+        {
+            moved.insert(id, Moved { progress, at: now });
+        }
+    }
+
+    /// Notes that one more item of an operation is finished.
+    fn note_step(&self, id: OperationId, now: Timestamp) {
+        let mut moved = self.moved.write().unwrap_or_else(PoisonError::into_inner);
+        let progress = Progress::default();
+        moved.insert(id, Moved { progress, at: now });
+    }
+
+    /// It ended.
+    fn forget_progress(&self, id: OperationId) {
+        let mut moved = self.moved.write().unwrap_or_else(PoisonError::into_inner);
+        moved.remove(&id);
+    }
+
+    fn reached(&self) -> ClickHouseNow {
+        *self.reached.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether ClickHouse answered as it must.
+    fn note_reached(&self, now: Timestamp, is_reachable: bool) {
+        let mut reached = self.reached.write().unwrap_or_else(PoisonError::into_inner);
+        reached.asked_at = Some(now);
+        reached.is_reachable = is_reachable;
+        if is_reachable {
+            reached.answered_at = Some(now);
+        }
     }
 
     fn set_progress(&self, progress: HashMap<OperationId, Progress>) {

@@ -41,6 +41,11 @@ impl Process {
         Ok(Self { child, name })
     }
 
+    /// Its number in `/proc`.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its standard output, where that is piped.
     pub fn output(&mut self) -> Option<std::process::ChildStdout> {
         self.child.stdout.take()
@@ -57,7 +62,7 @@ impl Process {
     /// Asks it to end (SIGTERM) and waits; anything but exit code 0 is an error.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let asked = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
+            .args(["-TERM", &self.id().to_string()])
             .stdin(Stdio::null())
             .status()
             .context("running kill")?;
@@ -79,7 +84,7 @@ impl Process {
 
     /// Processor time it has used, user and system, in seconds.
     pub fn processor_seconds(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
         // The second field is the name in parentheses, which may hold spaces; `utime` and `stime` are
         // the 14th and 15th (proc_pid_stat(5)).
         let after = stat.rsplit(')').next().unwrap_or_default();
@@ -93,7 +98,7 @@ impl Process {
 
     /// Its memory and threads now.
     pub fn memory(&self) -> anyhow::Result<Memory> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let field = |name: &str| -> anyhow::Result<f64> {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let number = line.and_then(|rest| rest.split_whitespace().next());

@@ -1,31 +1,48 @@
-//! What the kernel says of this process and this machine.
+//! What the kernel says of processes and this machine.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// The highest resident memory since it was last set to the present one.
+/// The highest resident memory of a process since it was last set to the present one.
 pub struct Peak {
+    process: u32,
     from_kib: u64,
 }
 
 impl Peak {
-    /// Begins anew from what is resident now; `5` is in `proc_pid_clear_refs(5)`.
+    /// That of this process, from now on.
     pub fn begin() -> anyhow::Result<Self> {
-        std::fs::write("/proc/self/clear_refs", "5").context("resetting VmHWM")?;
+        Self::begin_of(std::process::id())
+    }
+
+    /// Begins anew from what is resident now; `5` is in `proc_pid_clear_refs(5)`.
+    pub fn begin_of(process: u32) -> anyhow::Result<Self> {
+        std::fs::write(format!("/proc/{process}/clear_refs"), "5").context("resetting VmHWM")?;
         Ok(Self {
-            from_kib: status("VmHWM:")?,
+            process,
+            from_kib: Self::of(process)?,
         })
     }
 
     /// How much it grew since, in KiB.
     pub fn growth_kib(&self) -> anyhow::Result<u64> {
-        Ok(status("VmHWM:")?.saturating_sub(self.from_kib))
+        Ok(Self::of(self.process)?.saturating_sub(self.from_kib))
+    }
+
+    /// As it is, in KiB.
+    pub fn of(process: u32) -> anyhow::Result<u64> {
+        status(process, "VmHWM:")
     }
 }
 
-fn status(name: &str) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+/// KiB in words.
+pub fn mib(kib: u64) -> String {
+    format!("{:.1} MiB", kib as f64 / 1024.0)
+}
+
+fn status(process: u32, name: &str) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
     Ok(number.context("/proc/self/status is short")?.parse()?)
@@ -57,7 +74,7 @@ impl Rounds {
     }
 
     pub fn memory(&self) -> String {
-        format!("+{:.1} MiB", self.peak_kib as f64 / 1024.0)
+        format!("+{}", mib(self.peak_kib))
     }
 }
 

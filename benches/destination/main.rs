@@ -1,11 +1,17 @@
 //! `cargo bench --bench destination`: our own view of the destination, in time, memory and requests.
 //!
-//! Everything is in this process and on loopback: what is measured is what the daemon would add, not
-//! a store or a network. Prints one table in Markdown on standard output.
+//! The S3 servers are in this process and on loopback: what is measured is what the daemon adds, not a
+//! store or a network. Prints one table in Markdown on standard output.
 //! What fails is a wrong answer; no time is asserted.
 
+#[allow(dead_code, reason = "the benchmark of the daemon uses the rest")]
+#[path = "../daemon/children.rs"]
+mod children;
 mod machine;
+mod many;
 mod measures;
+mod quick;
+mod requests;
 mod servers;
 
 use std::process::ExitCode;
@@ -16,7 +22,9 @@ use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
 use measures::Measure;
 
 #[derive(Parser)]
-#[command(about = "Measures our own view of the destination: manifests, proofs, clearing")]
+#[command(
+    about = "Measures our own view of the destination: manifests, proofs, clearing, retention"
+)]
 struct Arguments {
     /// Only these, separated by commas.
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -27,7 +35,13 @@ struct Arguments {
     /// Folders that are cleared.
     #[arg(long, default_value_t = 50)]
     folders: u64,
-    /// Rounds of each measure.
+    /// Backups that retention works among.
+    #[arg(long, default_value_t = 2_000)]
+    backups: u64,
+    /// How many of them it removes.
+    #[arg(long, default_value_t = 200)]
+    remove: u64,
+    /// Rounds of `manifest`, `prove` and `clear`.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// What `cargo bench` adds.
@@ -61,12 +75,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             "peak memory",
             "requests",
         ]);
-    for measure in Measure::in_order() {
-        if arguments.only.is_empty() || arguments.only.contains(&measure) {
-            eprintln!("{measure:?} …");
-            for row in runtime.block_on(measure.run(arguments))? {
-                table.add_row(row);
-            }
+    for measure in Measure::of(&arguments.only) {
+        eprintln!("{measure:?} …");
+        for row in runtime.block_on(measure.run(arguments))? {
+            table.add_row(row);
         }
     }
     println!("{table}");

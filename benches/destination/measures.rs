@@ -8,12 +8,14 @@ use clap::ValueEnum;
 use clickhouse_backupd::destination::{Destination, ViewSettings};
 use futures_util::StreamExt as _;
 use object_store::ObjectStore as _;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::AmazonS3;
 use object_store::path::Path as Key;
 use tokio::time::Instant;
 
 use crate::Arguments;
 use crate::machine::{Peak, Rounds};
+use crate::many;
+use crate::requests::Counts;
 use crate::servers::{Server, name, size};
 
 /// Objects of a folder that is cleared.
@@ -28,13 +30,23 @@ pub enum Measure {
     Prove,
     /// Clearing many folders, beside bare bulk deletes.
     Clear,
+    /// A start without memory before many backups; [`Measure::Retention`] begins with it.
+    Rebuild,
+    /// Removing many of many backups by policy.
+    Retention,
 }
 
-type Row = [String; 5];
+/// A line of the table.
+pub type Row = [String; 5];
 
 impl Measure {
-    pub fn in_order() -> [Self; 3] {
-        [Self::Manifest, Self::Prove, Self::Clear]
+    /// Those that are asked for; none means all.
+    pub fn of(only: &[Self]) -> Vec<Self> {
+        let all = [Self::Manifest, Self::Prove, Self::Clear, Self::Retention];
+        match only {
+            [] => all.to_vec(),
+            only => only.to_vec(),
+        }
     }
 
     pub async fn run(self, arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
@@ -43,6 +55,8 @@ impl Measure {
             Self::Manifest => manifest(arguments, dir.path()).await,
             Self::Prove => prove(arguments, dir.path()).await,
             Self::Clear => clear(arguments, dir.path()).await,
+            Self::Rebuild => many::rebuild(arguments, dir.path()).await,
+            Self::Retention => many::retention(arguments, dir.path()).await,
         }
     }
 }
@@ -116,7 +130,7 @@ async fn prove(arguments: &Arguments, dir: &Path) -> anyhow::Result<Vec<Row>> {
     let server = Server::made_up(&path, arguments.files).await?;
     let view = server.view()?;
     let (mut ours, mut listed) = (Rounds::default(), Rounds::default());
-    let (mut requests, mut list_requests) = (0, 0);
+    let (mut requests, mut list_requests) = (Counts::default(), Counts::default());
     for _ in 0..arguments.rounds {
         let (peak, began) = (Peak::begin()?, Instant::now());
         let summary = view.summary("one").await?;
@@ -131,7 +145,7 @@ async fn prove(arguments: &Arguments, dir: &Path) -> anyhow::Result<Vec<Row>> {
         ensure!(is_whole, "{proved:?}");
     }
     let raw = format!(
-        "the listing alone: {}, {}, {list_requests} requests",
+        "the listing alone: {}, {}, requests {list_requests}",
         listed.time(),
         listed.memory()
     );
@@ -152,28 +166,16 @@ async fn clear(arguments: &Arguments, dir: &Path) -> anyhow::Result<Vec<Row>> {
     let bucket = dir.join("bucket");
     let server = Server::real(dir).await?;
     let view = server.view()?;
-    let bare = AmazonS3Builder::new()
-        .with_endpoint(&server.endpoint)
-        .with_client_options(object_store::ClientOptions::new().with_allow_http(true))
-        .with_bucket_name("bucket")
-        .with_access_key_id("access")
-        .with_secret_access_key("secret")
-        .build()?;
+    let bare = server.bare()?;
     let (mut ours, mut raw) = (Rounds::default(), Rounds::default());
-    let (mut requests, mut raw_requests) = (0, 0);
+    let (mut requests, mut raw_requests) = (Counts::default(), Counts::default());
     for _ in 0..arguments.rounds {
         fill(&bucket, arguments.folders)?;
         server.asked();
         let (peak, began) = (Peak::begin()?, Instant::now());
         for folder in 0..arguments.folders {
-            let keys =
-                (0..FOLDER_OBJECTS).map(|number| Key::parse(format!("b{folder}/{}", name(number))));
-            let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
-            let keys = futures_util::stream::iter(keys.into_iter().map(Ok)).boxed();
-            let mut deleted = bare.delete_stream(keys);
-            while let Some(one) = deleted.next().await {
-                one?;
-            }
+            let keys = (0..FOLDER_OBJECTS).map(|number| format!("b{folder}/{}", name(number)));
+            delete(&bare, keys).await?;
         }
         raw.add(began.elapsed(), &peak)?;
         raw_requests = server.asked();
@@ -191,7 +193,7 @@ async fn clear(arguments: &Arguments, dir: &Path) -> anyhow::Result<Vec<Row>> {
         arguments.folders
     );
     let raw = format!(
-        "bulk deletes of known keys: {}, {raw_requests} requests",
+        "bulk deletes of known keys: {}, requests {raw_requests}",
         raw.time()
     );
     Ok(vec![[
@@ -201,6 +203,17 @@ async fn clear(arguments: &Arguments, dir: &Path) -> anyhow::Result<Vec<Row>> {
         ours.memory(),
         requests.to_string(),
     ]])
+}
+
+/// Bare bulk deletes.
+pub async fn delete(bare: &AmazonS3, keys: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    let keys: Vec<_> = keys.map(Key::parse).collect::<Result<_, _>>()?;
+    let keys = futures_util::stream::iter(keys.into_iter().map(Ok)).boxed();
+    let mut deleted = bare.delete_stream(keys);
+    while let Some(one) = deleted.next().await {
+        one?;
+    }
+    Ok(())
 }
 
 fn fill(bucket: &Path, folders: u64) -> anyhow::Result<()> {

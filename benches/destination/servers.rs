@@ -3,38 +3,56 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::ListenerExt as _;
 use clickhouse_backupd::destination::{Destination, ViewSettings};
 use clickhouse_backupd::secret::SecretSource;
+use object_store::ClientOptions;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
+
+use crate::quick::Quick;
+use crate::requests::{Counter, Counts};
 
 /// Objects in one answer to a list, as Amazon has it.
 const PAGE_OBJECTS: u64 = 1_000;
 
-/// Where it listens, and how many requests came.
+/// The keys that it takes.
+pub const ACCESS_KEY: &str = "access";
+pub const SECRET_KEY: &str = "secret";
+
+/// Where it listens, and what requests came.
 pub struct Server {
     pub endpoint: String,
-    asked: Arc<AtomicU64>,
+    asked: Arc<Counter>,
 }
 
 impl Server {
-    async fn start(router: axum::Router, asked: Arc<AtomicU64>) -> anyhow::Result<Self> {
+    async fn start(router: axum::Router, asked: Arc<Counter>) -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
+        // Head and body of an answer are two writes, between which the kernel would wait for 40 ms.
+        let listener = listener.tap_io(|socket| {
+            let _ = socket.set_nodelay(true);
+        });
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { endpoint, asked })
     }
 
     /// Requests since the last call.
-    pub fn asked(&self) -> u64 {
-        self.asked.swap(0, Ordering::Relaxed)
+    pub fn asked(&self) -> Counts {
+        self.asked.take()
+    }
+
+    /// How many came since then; they are not forgotten.
+    pub fn asked_so_far(&self) -> u64 {
+        self.asked.total()
     }
 
     pub fn view(&self) -> anyhow::Result<Destination> {
@@ -44,19 +62,30 @@ impl Server {
             s3_region: None,
             s3_virtual_hosted_style: false,
             s3_ca_file: None,
-            s3_access_key_id: Some(SecretSource::from("access")),
-            s3_secret_access_key: Some(SecretSource::from("secret")),
+            s3_access_key_id: Some(SecretSource::from(ACCESS_KEY)),
+            s3_secret_access_key: Some(SecretSource::from(SECRET_KEY)),
         })?)
+    }
+
+    /// The library alone, with the keys of the server.
+    pub fn bare(&self) -> anyhow::Result<AmazonS3> {
+        Ok(AmazonS3Builder::new()
+            .with_endpoint(&self.endpoint)
+            .with_client_options(ClientOptions::new().with_allow_http(true))
+            .with_bucket_name("bucket")
+            .with_access_key_id(ACCESS_KEY)
+            .with_secret_access_key(SECRET_KEY)
+            .build()?)
     }
 
     /// One folder `one` with the manifest in this file and the objects that it names; it takes no
     /// memory and no disk, and asks for no keys.
     pub async fn made_up(manifest: &Path, files: u64) -> anyhow::Result<Self> {
         let manifest = Arc::new(std::fs::File::open(manifest)?);
-        let asked: Arc<AtomicU64> = Arc::default();
+        let asked: Arc<Counter> = Arc::default();
         let counted = asked.clone();
         let router = axum::Router::new().fallback(move |request: Request| {
-            counted.fetch_add(1, Ordering::Relaxed);
+            counted.count(request.method(), request.uri().query().unwrap_or_default());
             let manifest = manifest.clone();
             async move {
                 let answer = match request.headers().get("range") {
@@ -73,14 +102,13 @@ impl Server {
 
     /// `s3s-fs` on this folder, which has a bucket called `bucket`.
     pub async fn real(root: &Path) -> anyhow::Result<Self> {
-        let files = s3s_fs::FileSystem::new(root).map_err(|error| anyhow::anyhow!("{error:?}"))?;
-        let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single("access", "secret"));
+        let mut builder = S3ServiceBuilder::new(Quick::new(root)?);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
-        let asked: Arc<AtomicU64> = Arc::default();
+        let asked: Arc<Counter> = Arc::default();
         let counted = asked.clone();
         let router = axum::Router::new().fallback(move |request: Request| {
-            counted.fetch_add(1, Ordering::Relaxed);
+            counted.count(request.method(), request.uri().query().unwrap_or_default());
             let service = service.clone();
             async move {
                 let request = request.map(s3s::Body::http_body_unsync);

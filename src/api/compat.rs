@@ -7,6 +7,7 @@
 pub(super) mod actions;
 pub(super) mod answer;
 mod arguments;
+mod callback;
 pub(super) mod create;
 pub(super) mod delete;
 pub(super) mod kill;

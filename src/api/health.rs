@@ -30,9 +30,13 @@ pub(super) async fn health() -> Response {
 }
 
 /// `/metrics`: Prometheus' text format.
+///
+/// Beside the threads that serve: the first scrape looks some hundred times at the calendar of each
+/// schedule, which takes seconds with a thousand of them.
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
-    match state.metrics.render() {
-        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+    match tokio::task::spawn_blocking(move || state.scraped()).await {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Ok(Err(error)) => Refusal::internal("metrics", &error).into_response(),
         Err(error) => Refusal::internal("metrics", &error).into_response(),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +20,7 @@ use super::auth::{Denial, Role};
 use super::family::{Family, Panicked};
 use super::v1::error::ErrorKind;
 use super::{Access, auth, origin};
+use crate::metrics::Metrics;
 
 /// Longest request body, in bytes.
 pub(super) const BODY_MAX_BYTES: usize = 1024 * 1024;
@@ -153,6 +154,21 @@ async fn log(request: Request, next: Next) -> Response {
     } else {
         tracing::info!(%method, path, status, took_ms, "{method} {path} {status}");
     }
+    response
+}
+
+/// Counts an answer under the template of its route; what has none is counted together, so that
+/// nobody can make series of invented paths.
+pub(super) async fn count(
+    State(metrics): State<Metrics>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    metrics.answered(route, method.as_str(), response.status().as_u16());
     response
 }
 

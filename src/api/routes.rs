@@ -192,7 +192,9 @@ fn assemble(routes: Vec<Route>, guard: Guard, state: ApiState) -> Router {
         };
         router = router.route(route.path, methods);
     }
+    let metrics = state.metrics.clone();
     requests::surround(router.fallback(not_found).with_state(state), is_open)
+        .layer(from_fn_with_state(metrics, requests::count))
 }
 
 /// The table and one guarded route more, behind this guard: for tests of what stands before routes.

@@ -104,6 +104,11 @@ pub enum OpenError {
     },
 }
 
+/// The files that grow with what is remembered: the database and its log.
+pub(super) fn files(dir: &Path) -> [PathBuf; 2] {
+    [dir.join(FILE), dir.join(format!("{FILE}-wal"))]
+}
+
 /// The open database, and the lock that keeps a second daemon out.
 #[derive(Debug)]
 pub(super) struct Store {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Change, HISTORY_MAX_OPERATIONS};
 use crate::backup::{self, Backup, BackupName};
-use crate::operation::{Operation, OperationId};
+use crate::operation::{Failure, Operation, OperationId, Work};
 use crate::retention::Adoption;
 use crate::schedule::{Pause, ScheduleName};
 
@@ -155,6 +155,15 @@ impl View {
     #[must_use]
     pub fn pause(&self, schedule: &ScheduleName) -> Option<&Pause> {
         self.pauses.get(schedule)
+    }
+
+    /// A removal whose last attempt failed and that is tried again, and why it failed.
+    #[must_use]
+    pub fn failing_removal(&self) -> Option<(&Arc<Operation>, &Failure)> {
+        let mut removals = self
+            .unfinished()
+            .filter(|operation| matches!(operation.work, Work::Delete(_)));
+        removals.find_map(|operation| Some((operation, operation.attempt()?.failure.as_ref()?)))
     }
 
     /// Operations of a schedule, newest first.

@@ -119,12 +119,13 @@ static ALL: LazyLock<Vec<Key>> = LazyLock::new(|| {
     all
 });
 
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 8] = [
     "clickhouse.",
     "destination.",
     "state.",
     "api.",
     "log.",
+    "notify.",
     "schedules.",
     "retention.",
 ];

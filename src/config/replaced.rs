@@ -201,6 +201,8 @@ impl Replaced {
             ("api.listen", "API_LISTEN"),
             ("api.user", "API_USERNAME"),
             ("api.password", "API_PASSWORD"),
+            ("notify.callback_url", "CALLBACK_URL"),
+            ("notify.timeout", "CALLBACK_TIMEOUT"),
         ] {
             if let Some(text) = self.get(name) {
                 self.set(path, name, Value::from(text));

@@ -7,6 +7,7 @@ mod action;
 mod api;
 mod destination;
 mod increments;
+mod notify;
 mod retention;
 mod schedules;
 mod sections;
@@ -55,10 +56,12 @@ pub fn config(
         log: check.log(),
         schedules: check.schedules(now),
         retention: Rules::default(),
+        notify: crate::notify::Settings::default(),
         skip_tables,
         warnings: Vec::new(),
     };
     config.retention = check.retention(&config.schedules);
+    config.notify = check.notify(&config.schedules);
     config.warnings = check.warnings;
     if check.errors.is_empty() {
         Ok(config)

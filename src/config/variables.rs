@@ -12,14 +12,10 @@ use super::not_taken::NOT_TAKEN;
 use super::replaced::EMBEDDED;
 
 /// Taken, and no key of ours by itself.
-const TAKEN_OTHERWISE: [(&str, &str); 3] = [
-    (
-        EMBEDDED,
-        "must be true or unset, anything else is an error: ClickHouse makes its own backups here",
-    ),
-    ("CALLBACK_URL", "called when a client's operation ends"),
-    ("CALLBACK_TIMEOUT", "how long such a call may take"),
-];
+const TAKEN_OTHERWISE: [(&str, &str); 1] = [(
+    EMBEDDED,
+    "must be true or unset, anything else is an error: ClickHouse makes its own backups here",
+)];
 
 /// YAML keys whose variable is not made of their section and name; in that server two of them are
 /// crossed.
@@ -81,7 +77,6 @@ static ALL: LazyLock<Vec<Variable>> = LazyLock::new(|| {
     let taken = old.iter().map(|name| (*name, Fate::Taken(paths(name))));
     let otherwise = TAKEN_OTHERWISE
         .iter()
-        .filter(|(name, _)| !old.contains(name))
         .map(|(name, how)| (*name, Fate::Otherwise(how)));
     let not_taken = NOT_TAKEN
         .iter()

@@ -43,6 +43,7 @@ pub(super) struct Reload {
     pub current: Config,
     pub schedules: watch::Sender<Arc<Schedules>>,
     pub rules: watch::Sender<Arc<Rules>>,
+    pub notify: watch::Sender<Arc<crate::notify::Settings>>,
     pub notices: watch::Sender<Notices>,
     pub metrics: Metrics,
     pub clock: Clock,
@@ -129,6 +130,9 @@ impl Reload {
         self.rules
             .send_replace(Arc::new(loaded.config.retention.clone()));
         self.current.retention = loaded.config.retention;
+        self.notify
+            .send_replace(Arc::new(loaded.config.notify.clone()));
+        self.current.notify = loaded.config.notify;
     }
 
     fn tell_schedules(&self, new: &Config, now: jiff::Timestamp) {

@@ -6,6 +6,9 @@ use crate::secret::SecretError;
 
 /// Longest text of a store that is passed on, in characters.
 const STORE_TEXT_MAX_CHARS: usize = 400;
+/// Of which so many may come before the code and the message of an XML answer: an error of a bulk delete
+/// begins with the names of all its objects.
+const BEFORE_CODE_MAX_CHARS: usize = 200;
 
 /// The settings do not describe a place that can be reached at all.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +165,10 @@ pub(super) fn shown(error: &(dyn std::error::Error + 'static)) -> String {
     };
     if let (Some(code), message) = (part("Code"), part("Message")) {
         let before = text.split('<').next().unwrap_or_default();
+        let before = match before.char_indices().nth(BEFORE_CODE_MAX_CHARS) {
+            Some((end, _)) => format!("{}…: ", &before[..end]),
+            None => before.to_owned(),
+        };
         text = format!("{before}{code} {}", message.unwrap_or_default());
     }
     let line: Vec<&str> = text.split_whitespace().collect();

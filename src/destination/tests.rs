@@ -140,7 +140,7 @@ async fn names_that_lead_elsewhere_are_refused_before_anything_is_asked() {
 #[tokio::test]
 async fn our_own_files_are_written_read_listed_and_deleted() {
     let both = Both::start().await;
-    for (view, root) in both.views() {
+    for (view, _) in both.views() {
         assert_eq!(view.own_files().await.unwrap(), []);
         assert_eq!(view.read_own("state.json").await.unwrap(), None);
         let body = Bytes::from(vec![b'x'; 100_000]);
@@ -159,14 +159,22 @@ async fn our_own_files_are_written_read_listed_and_deleted() {
             view.delete_own("state.json").await.unwrap();
         }
         assert_eq!(view.read_own("state.json").await.unwrap(), None);
-        // 64 MiB and one byte, which take no room.
-        let large = std::fs::File::create(root.join(OWN_FOLDER).join("large.json")).unwrap();
-        large.set_len(OWN_FILE_MAX_BYTES + 1).unwrap();
-        assert!(matches!(
-            view.read_own("large.json").await,
-            Err(Error::Invalid { .. })
-        ));
+        // What is larger than the limit is never fetched.
+        view.write_own("large.json", Bytes::from_static(b"0123456789a"))
+            .await
+            .unwrap();
+        let large = own_key("large.json").unwrap();
+        let read = view.store.get(&large, None, None, 10).await;
+        assert!(matches!(read, Err(Error::Invalid { .. })), "{read:?}");
     }
+    // 64 MiB and one byte, which take no room in a folder; the bucket would hash them.
+    let [_, (view, root)] = both.views();
+    let large = std::fs::File::create(root.join(OWN_FOLDER).join("large.json")).unwrap();
+    large.set_len(OWN_FILE_MAX_BYTES + 1).unwrap();
+    assert!(matches!(
+        view.read_own("large.json").await,
+        Err(Error::Invalid { .. })
+    ));
 }
 
 #[tokio::test]

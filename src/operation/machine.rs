@@ -255,7 +255,7 @@ fn unconfirmed() -> Failure {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::{attempt, operation, outcome, server};
+    use super::super::testing::{attempt, daily as operation, outcome, server};
     use super::*;
 
     fn states() -> Vec<State> {

@@ -281,7 +281,7 @@ fn elapsed(since: Timestamp, now: Timestamp) -> std::time::Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{attempt, operation, outcome, server};
+    use super::super::testing::{attempt, daily as operation, outcome, server};
     use super::*;
     use rstest::rstest;
 

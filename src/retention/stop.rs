@@ -42,6 +42,33 @@ pub enum Stop {
     NotReadIn,
 }
 
+impl Stop {
+    /// Every word that [`Stop::kind`] gives.
+    pub const KINDS: [&str; 7] = [
+        "suspect",
+        "other_server",
+        "no_view",
+        "names_on_server",
+        "unbound",
+        "not_listed",
+        "not_read_in",
+    ];
+
+    /// The word used in the metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Suspect { .. } => "suspect",
+            Self::OtherServer { .. } => "other_server",
+            Self::NoView => "no_view",
+            Self::NamesOnServer => "names_on_server",
+            Self::Unbound => "unbound",
+            Self::NotListed(_) => "not_listed",
+            Self::NotReadIn => "not_read_in",
+        }
+    }
+}
+
 /// The stops that follow from the backups; those that follow from the destination are the caller's.
 pub(super) fn stops(situation: &Situation<'_>) -> Vec<Stop> {
     let visible: Vec<&Backup> = situation

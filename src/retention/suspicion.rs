@@ -46,27 +46,12 @@ pub(super) fn is_adopted_by(backup: &Backup, adopted_until: Option<Timestamp>) -
 /// while the second night of a young installation can be the one on which the volume was lost.
 #[must_use]
 pub fn suspicion(new: &Backup, before: &[&Backup], adoptions: &[Adoption]) -> Option<Suspicion> {
-    let schedule = new.schedule()?;
     if new.structure_only {
         return None;
     }
-    let alike = |backup: &&Backup| {
-        backup.schedule() == Some(schedule)
-            && !backup.structure_only
-            && newest_first(backup) > newest_first(new)
-    };
-    let mut earlier: Vec<&Backup> = before.iter().copied().filter(alike).collect();
-    earlier.sort_by(|one, other| newest_first(one).cmp(&newest_first(other)));
-    let ordinary = |backup: &&Backup| backup.suspect.is_none() || is_adopted(backup, adoptions);
-    let since = begin_of_era(&earlier, adoptions);
-    let usual: Vec<&Backup> = earlier
-        .into_iter()
-        .filter(ordinary)
-        .take_while(|backup| since.is_none_or(|since| backup.created_at >= since))
-        .collect();
+    let usual = ordinary(new, before, adoptions);
     let too_little = |measure: &str, of: fn(&Backup) -> Option<u64>| {
-        let sizes = usual.iter().filter_map(|backup| of(backup));
-        let usual = median(sizes.take(COMPARED_BACKUPS).collect())?;
+        let usual = usual_of(&usual, of)?;
         let found = of(new)?;
         (found < usual.div_ceil(2)).then(|| Suspicion {
             measure: measure.to_owned(),
@@ -77,6 +62,38 @@ pub fn suspicion(new: &Backup, before: &[&Backup], adoptions: &[Adoption]) -> Op
     };
     too_little("tables", |backup| backup.tables)
         .or_else(|| too_little("bytes", |backup| backup.bytes))
+}
+
+/// The median bytes of the backups that a new one is compared with; `None`: there are none.
+#[must_use]
+pub fn usual_bytes(new: &Backup, before: &[&Backup], adoptions: &[Adoption]) -> Option<u64> {
+    usual_of(&ordinary(new, before, adoptions), |backup| backup.bytes)
+}
+
+fn usual_of(usual: &[&Backup], of: fn(&Backup) -> Option<u64>) -> Option<u64> {
+    let sizes = usual.iter().filter_map(|backup| of(backup));
+    median(sizes.take(COMPARED_BACKUPS).collect())
+}
+
+/// The backups that say what is usual for a new one, newest first.
+fn ordinary<'a>(new: &Backup, before: &[&'a Backup], adoptions: &[Adoption]) -> Vec<&'a Backup> {
+    let Some(schedule) = new.schedule() else {
+        return Vec::new();
+    };
+    let alike = |backup: &&Backup| {
+        backup.schedule() == Some(schedule)
+            && !backup.structure_only
+            && newest_first(backup) > newest_first(new)
+    };
+    let mut earlier: Vec<&'a Backup> = before.iter().copied().filter(alike).collect();
+    earlier.sort_by(|one, other| newest_first(one).cmp(&newest_first(other)));
+    let ordinary = |backup: &&Backup| backup.suspect.is_none() || is_adopted(backup, adoptions);
+    let since = begin_of_era(&earlier, adoptions);
+    earlier
+        .into_iter()
+        .filter(ordinary)
+        .take_while(|backup| since.is_none_or(|since| backup.created_at >= since))
+        .collect()
 }
 
 /// Since when backups say what is usual, `newest_first` being those of one schedule.
@@ -109,7 +126,9 @@ fn begin_of_era(newest_first: &[&Backup], adoptions: &[Adoption]) -> Option<Time
         .find(|since| newest_ordinary >= *since)
 }
 
-fn median(mut sizes: Vec<u64>) -> Option<u64> {
+/// The middle one, or the middle between the middle two; `None` of nothing.
+#[must_use]
+pub fn median(mut sizes: Vec<u64>) -> Option<u64> {
     sizes.sort_unstable();
     let upper = *sizes.get(sizes.len() / 2)?;
     let lower = *sizes.get(sizes.len().saturating_sub(1) / 2)?;

@@ -49,6 +49,19 @@ pub enum SkipReason {
     NameTaken,
 }
 
+impl SkipReason {
+    /// The word used in the API and the metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Superseded => "superseded",
+            Self::MissedPolicy => "missed_policy",
+            Self::Paused => "paused",
+            Self::NameTaken => "name_taken",
+        }
+    }
+}
+
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

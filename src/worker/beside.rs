@@ -217,7 +217,9 @@ impl Worker {
                 item.state = state;
             }
         })
-        .await
+        .await?;
+        self.0.live.note_step(id, self.0.clock.now());
+        Ok(())
     }
 
     /// Whether it goes on: nobody asked for its end.

@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Worker;
+use crate::metrics::ClickHouseNow;
 use crate::operation::{Failure, FailureKind, Server};
 
 /// How long an answer is good: whoever looks at the status all the time costs a query each 2 s.
 const GOOD_FOR: Duration = Duration::from_secs(2);
 /// Longest wait for the answer; somebody is looking at a terminal.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often ClickHouse is asked whether it answers, by nobody in particular: whether the next slot
+/// will find it is told before, not at night.
+const ASKED_EVERY: Duration = Duration::from_secs(60);
 
 /// What ClickHouse said, or why it said nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +41,34 @@ impl Worker {
         self.0.place.to_string()
     }
 
+    /// Whether ClickHouse answered when it was last asked; asks nobody.
+    #[must_use]
+    pub fn reached(&self) -> ClickHouseNow {
+        self.0.live.reached()
+    }
+
+    /// Asks ClickHouse now and then whether it answers, until `stop`, where nobody else has.
+    pub async fn run_contact(self, stop: CancellationToken) {
+        loop {
+            let asked_at = self.reached().asked_at;
+            let since = asked_at.map(|at| self.0.clock.now().duration_since(at));
+            let quiet = since.and_then(|since| Duration::try_from(since).ok());
+            let wait = match quiet.map(|quiet| ASKED_EVERY.saturating_sub(quiet)) {
+                Some(wait) if !wait.is_zero() => wait,
+                _ => {
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        _ = self.contact() => ASKED_EVERY,
+                    }
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
     /// Whether ClickHouse answers, asked now or at most 2 s ago; callers at the same time share one
     /// question.
     pub async fn contact(&self) -> Contact {
@@ -57,8 +91,10 @@ impl Worker {
         if let Ok((server, _)) = &answer {
             self.0.live.set_server(server.uuid);
         }
+        let asked_at = self.0.clock.now();
+        self.0.live.note_reached(asked_at, answer.is_ok());
         let contact = Contact {
-            asked_at: self.0.clock.now(),
+            asked_at,
             answer,
             fresh_until: Instant::now() + GOOD_FOR,
         };

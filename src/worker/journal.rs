@@ -77,6 +77,7 @@ impl Worker {
         log(before, operation);
         if operation.state.is_terminal() {
             self.0.metrics.operation_ended(operation);
+            self.0.live.forget_progress(operation.id);
         }
     }
 }

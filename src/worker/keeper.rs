@@ -1,12 +1,13 @@
 //! What a caller says about keeping: pins, and changes that are meant.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Worker;
 use super::hold::holds;
 use crate::backup::{Backup, BackupName, Pin};
 use crate::catalog::{CatalogError, Change, Decision, View};
-use crate::retention::{Adoption, Plan, Situation, Stop, adopt, plan};
+use crate::retention::{Adoption, Plan, Rules, Situation, Stop, adopt, plan};
 
 /// Longest reason of a pin or an adoption.
 pub const KEEP_REASON_MAX_CHARS: usize = 500;
@@ -128,6 +129,12 @@ impl Worker {
         });
         plan.stops.extend(self.stops());
         plan
+    }
+
+    /// The policies in use.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.0.rules.borrow().clone()
     }
 
     /// What stands against any removal, beside what the plan says.

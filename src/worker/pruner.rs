@@ -21,6 +21,11 @@ const FAILED_RETRY: Duration = Duration::from_secs(60);
 /// Longest sleep: the wall clock may be set meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
+/// Backups that one removal takes; the next round goes on with the others. The record of a removal is
+/// written as a whole at each step of each of its items, and so is `state.json` that holds it: with
+/// thousands of items that is gigabytes.
+const REMOVED_AT_A_TIME_MAX: usize = 100;
+
 /// Backups of unread manifest that one round looks at.
 const UNREAD_AT_A_TIME_MAX: usize = 20;
 
@@ -128,7 +133,6 @@ impl Worker {
                 if before.failure.is_some() {
                     tracing::info!("retention works again");
                 }
-                self.0.metrics.retention_ended(now, false);
                 self.0.live.set_retention(RetentionNote {
                     rounds,
                     succeeded_at: Some(now),
@@ -144,7 +148,6 @@ impl Worker {
                         tracing::warn!("retention removes nothing: {reason}");
                     }
                 }
-                self.0.metrics.retention_ended(now, true);
                 self.0.live.set_retention(RetentionNote {
                     rounds,
                     stopped: reasons,
@@ -158,7 +161,6 @@ impl Worker {
                 if before.failure.as_ref() != Some(&text) {
                     tracing::error!("retention failed, and nothing was removed: {text}");
                 }
-                self.0.metrics.retention_failed(now);
                 self.0.live.set_retention(RetentionNote {
                     rounds,
                     failed_at: Some(now),
@@ -377,9 +379,10 @@ fn is_quiet(view: &View) -> bool {
     })
 }
 
-/// What goes, in the order in which it goes.
+/// What goes next, in the order in which it goes: after any of them, nothing that is left lacks its base.
 fn items(view: &View, plan: &Plan) -> Vec<Item> {
     plan.removals()
+        .take(REMOVED_AT_A_TIME_MAX)
         .filter_map(|line| {
             let reasons = line.reasons.iter().map(ToString::to_string).collect();
             Some(item_of(view.record(&line.backup)?, reasons))
@@ -397,5 +400,84 @@ fn tell(plan: &Plan, operation: Option<&Operation>) {
     for item in &operation.items {
         tracing::info!(operation.id = %operation.id, backup.name = %item.backup, "retention removes {}: {}", item.backup, item.reasons.join("; "));
     }
-    tracing::info!(operation.id = %operation.id, kept, removed = operation.items.len(), "retention");
+    let removed = operation.items.len();
+    let later = plan.removals().count().saturating_sub(removed);
+    tracing::info!(operation.id = %operation.id, kept, removed, later, "retention");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::destination::testing::folder_view;
+    use crate::retention::{Policy, Rules};
+    use crate::worker::Beside;
+    use crate::worker::testing::{
+        FakeServer, at, backup, put_backups, put_folder_of, worker_with_rules,
+    };
+
+    fn rules(keep_last: u32) -> Arc<Rules> {
+        Arc::new(Rules {
+            global: Some(Policy {
+                keep_last: Some(keep_last),
+                ..Policy::default()
+            }),
+            ..Rules::default()
+        })
+    }
+
+    #[tokio::test]
+    async fn many_go_in_removals_of_limited_size_that_leave_nothing_out() {
+        let [root, state] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let server = FakeServer::start().await;
+        let worker = worker_with_rules(
+            state.path(),
+            Some(folder_view(root.path())),
+            &server.url,
+            &Clock::anchored(at("2026-11-22T12:00:00Z")),
+            watch::Sender::new(rules(1)).subscribe(),
+        );
+        let first = at("2026-11-20T02:00:00Z");
+        let backups: Vec<_> = (0..2 * REMOVED_AT_A_TIME_MAX + 5)
+            .map(|minute| {
+                let created = first + jiff::SignedDuration::from_mins(minute.try_into().unwrap());
+                backup(&format!("b{minute:04}"), &created.to_string())
+            })
+            .collect();
+        for backup in &backups {
+            put_folder_of(root.path(), backup);
+        }
+        put_backups(&worker, &backups).await;
+        let stop = CancellationToken::new();
+        let removals = worker.clone().run_beside(Beside::Removals, stop.clone());
+        let removals = tokio::spawn(removals);
+        let mut taken = Vec::new();
+        while taken.last() != Some(&0) {
+            match worker.retire().await.unwrap() {
+                Round::Done(count) => taken.push(count),
+                Round::Stopped(reasons) => panic!("{reasons:?}"),
+            }
+            let mut changes = worker.0.catalog.subscribe();
+            while !is_quiet(&changes.borrow_and_update().clone()) {
+                changes.changed().await.unwrap();
+            }
+        }
+        stop.cancel();
+        removals.await.unwrap();
+        assert_eq!(
+            taken,
+            [REMOVED_AT_A_TIME_MAX, REMOVED_AT_A_TIME_MAX, 4, 0],
+            "in rounds"
+        );
+        let view = worker.0.catalog.view();
+        let names: Vec<_> = view.all_backups().map(|one| one.name.to_string()).collect();
+        assert_eq!(names, [backups.last().unwrap().name.to_string()]);
+        let folders = std::fs::read_dir(root.path()).unwrap();
+        let folders: Vec<_> = folders.map(|one| one.unwrap().file_name()).collect();
+        assert_eq!(folders.len(), 2, "ours and the newest: {folders:?}");
+    }
 }

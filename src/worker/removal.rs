@@ -411,7 +411,9 @@ impl Worker {
                 answer: (),
             }
         };
-        Ok(self.0.catalog.write(decide).await?)
+        self.0.catalog.write(decide).await?;
+        self.0.live.note_step(id, self.0.clock.now());
+        Ok(())
     }
 }
 

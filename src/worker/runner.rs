@@ -154,6 +154,10 @@ impl Worker {
         );
         let progress = progress(active, look.as_ref().ok());
         tell_progress(memory, active, &progress);
+        let now = self.0.clock.now();
+        for (id, progress) in &progress {
+            self.0.live.note_progress(*id, *progress, now);
+        }
         self.0.live.set_progress(progress);
         let text = look
             .as_ref()
@@ -345,6 +349,7 @@ impl Worker {
     /// Takes note of whether ClickHouse answered; logs the beginning and the end of an outage, not
     /// each of its looks.
     fn told(&self, memory: &mut Memory, answer: Result<(), Failure>) -> bool {
+        self.0.live.note_reached(self.0.clock.now(), answer.is_ok());
         let Err(failure) = answer else {
             if memory.unanswered > 0 {
                 tracing::info!("ClickHouse at {} answers again", self.0.client.url());

@@ -116,6 +116,9 @@ impl Worker {
             for warning in found.warnings {
                 tracing::warn!("{warning}");
             }
+            for (schedule, due) in &found.decided {
+                self.0.metrics.slots_skipped(schedule, due.skipped_unlisted);
+            }
             for (before, operation) in &found.announced {
                 self.announce(*before, operation);
             }

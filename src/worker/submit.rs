@@ -1,5 +1,6 @@
 //! The two verbs of the API: submit and cancel.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::catalog::{CatalogError, Change, Decision, View};
+use crate::metrics::Moved;
 use crate::operation::{
     CancelCause, Event, Limits, Operation, OperationId, Progress, Retry, State, Trigger, Work,
 };
@@ -25,6 +27,8 @@ pub struct Request {
     pub work: Work,
     /// The same in the words of the wire format of the server we replace.
     pub command: String,
+    /// Addresses to call at its end.
+    pub callbacks: Vec<String>,
 }
 
 /// An accepted request.
@@ -122,6 +126,12 @@ impl Worker {
         self.0.live.progress(id)
     }
 
+    /// How far everything at work has come, and when that last changed.
+    #[must_use]
+    pub fn moved(&self) -> HashMap<OperationId, Moved> {
+        self.0.live.moved()
+    }
+
     /// Wakes at each commit to our memory.
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<Arc<View>> {
@@ -156,14 +166,16 @@ impl Worker {
                 .exclude_tables
                 .extend(self.0.skip_tables.iter().cloned());
         }
-        Operation::new(
+        let mut operation = Operation::new(
             OperationId::of_client(),
             Trigger::Client,
             request.work,
             request.command,
             self.client_limits(),
             self.0.clock.now(),
-        )
+        );
+        operation.callbacks = request.callbacks;
+        operation
     }
 }
 

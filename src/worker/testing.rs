@@ -20,6 +20,7 @@ use crate::operation::{
     Attempt, AttemptId, BackupWork, Delivery, Event, Limits, Operation, OperationId, Retry, Server,
     Trigger, Work,
 };
+use crate::retention::Rules;
 
 /// What the server says.
 #[derive(Debug)]
@@ -105,6 +106,18 @@ pub fn worker(
     clickhouse: &str,
     clock: &Clock,
 ) -> Worker {
+    let no_rules = watch::Sender::new(Arc::default()).subscribe();
+    worker_with_rules(state, destination, clickhouse, clock, no_rules)
+}
+
+/// The same, with rules of retention.
+pub fn worker_with_rules(
+    state: &Path,
+    destination: Option<Destination>,
+    clickhouse: &str,
+    clock: &Clock,
+    rules: watch::Receiver<Arc<Rules>>,
+) -> Worker {
     let settings = catalog::Settings {
         dir: state.to_owned(),
     };
@@ -121,7 +134,7 @@ pub fn worker(
         metrics: Metrics::new().unwrap(),
         place: place(),
         destination,
-        rules: watch::Sender::new(Arc::default()).subscribe(),
+        rules,
         settings: Settings {
             timeout: Duration::from_secs(14_400),
             client_deadline: Duration::from_secs(300),

@@ -42,12 +42,12 @@ fn stop_at(nights: &Nights, write: usize, is_served: bool) -> Arc<AtomicUsize> {
     stopped
 }
 
-async fn json(process: &Process, path: &str) -> Option<Value> {
+pub async fn json(process: &Process, path: &str) -> Option<Value> {
     let (status, text) = process.get(path).await?;
     (status == 200).then(|| serde_json::from_str(&text).unwrap())
 }
 
-async fn names(process: &Process) -> Option<BTreeSet<String>> {
+pub async fn names(process: &Process) -> Option<BTreeSet<String>> {
     let list = json(process, "/api/v1/backups?limit=1000").await?;
     let items = list["items"].as_array()?.clone();
     Some(
@@ -58,7 +58,7 @@ async fn names(process: &Process) -> Option<BTreeSet<String>> {
     )
 }
 
-async fn idle(process: &Process) -> Option<()> {
+pub async fn idle(process: &Process) -> Option<()> {
     let list = json(process, "/api/v1/operations?limit=1000").await?;
     let items = list["items"].as_array()?.clone();
     items

@@ -116,7 +116,7 @@ async fn the_same_on_s3_plain_and_with_a_named_collection() {
     }
     let s3 = S3::start("bucket").await;
     let endpoint = format!("{}/bucket/prefix/", s3.url);
-    let engine = Engine::start_on_s3(&endpoint, "access", "secret").await;
+    let engine = Engine::start_on_s3(&endpoint, "access", "secret", &[]).await;
     let date =
         a_slot_is_backed_up_and_restored(&engine, "destination.disk = \"s3_backup\"", "mission-s3")
             .await;

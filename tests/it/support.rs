@@ -4,6 +4,7 @@ pub mod daemon;
 pub mod engine;
 pub mod fake_clickhouse;
 pub mod nights;
+pub mod prometheus;
 pub mod s3;
 pub mod simulation;
 

@@ -5,6 +5,7 @@ use axum::response::Response;
 
 use super::answer::Refusal;
 use super::arguments::{Argument, Arguments, Kind, backup_name};
+use super::callback::callbacks;
 use super::{acknowledged, default_name, submit};
 use crate::api::ApiState;
 use crate::backup::{BackupName, Scope};
@@ -21,8 +22,6 @@ const NO_NAMED_COLLECTIONS: &str =
     "ClickHouse's own BACKUP holds no named collections; keep their definitions elsewhere";
 const NO_ONLY: &str =
     "ask ClickHouse itself: BACKUP TABLE system.users, TABLE system.roles, ... TO ...";
-const NO_CALLBACK: &str =
-    "this version calls nobody; poll /backup/status?operationid=<operation_id> instead";
 const NO_PROJECTIONS: &str =
     "ClickHouse's own BACKUP always takes the projections with their table";
 const NO_DELETE_SOURCE: &str =
@@ -46,7 +45,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
     Argument::refused("named_collections_only", Kind::Flag, NO_NAMED_COLLECTIONS),
     Argument::refused("skip_projections", Kind::Value, NO_PROJECTIONS),
     Argument::refused("delete_source", Kind::Flag, NO_DELETE_SOURCE),
-    Argument::refused("callback", Kind::Value, NO_CALLBACK),
+    Argument::value("callback", &[]),
 ];
 
 /// The arguments come from the query alone: what a form sends in the body was never read.
@@ -84,7 +83,11 @@ pub(super) fn request(arguments: &Arguments, default_name: &str) -> Result<Reque
         increments: None,
         kind_reason: None,
     });
-    Ok(Request { work, command })
+    Ok(Request {
+        work,
+        command,
+        callbacks: callbacks(OPERATION, arguments)?,
+    })
 }
 
 /// The base has two names; both are taken where they agree.
@@ -172,7 +175,6 @@ mod tests {
     #[case("name=d&diff_from=d", "built on itself")]
     #[case("diff_from=a&diff-from-remote=b", "different bases")]
     #[case("partitions=2026", "partitions")]
-    #[case("callback=http://x", "callback")]
     #[case("configs", "configs")]
     #[case("named-collections-only", "named_collections_only")]
     fn bad_input_is_named(#[case] query: &str, #[case] expected: &str) {

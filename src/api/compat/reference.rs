@@ -173,7 +173,7 @@ const WITHOUT_EFFECT: [(&str, &str); 4] = [
 /// Where the end of the operation is told.
 const CALLBACK: (&str, &str) = (
     "callback",
-    "taken: the URL is called when the operation has ended",
+    "taken, up to eight times: called with a POST when the operation has ended",
 );
 
 /// Commands of `POST /backup/actions`.

@@ -8,6 +8,7 @@ use axum::response::Response;
 
 use super::answer::Refusal;
 use super::arguments::{Argument, Arguments, Kind, backup_name, shown, truth};
+use super::callback::callbacks;
 use super::{acknowledged, submit};
 use crate::api::ApiState;
 use crate::operation::{Existing, RestoreWork, Work};
@@ -21,8 +22,6 @@ const NO_PARTITIONS: &str = "a native RESTORE is asked for by table; name tables
 const NO_ACCESS: &str = "users and roles are restored by ClickHouse itself: RESTORE TABLE system.users, TABLE system.roles, ... FROM ...";
 const NO_CONFIGS: &str = "ClickHouse's own BACKUP holds no configuration files";
 const NO_NAMED_COLLECTIONS: &str = "ClickHouse's own BACKUP holds no named collections";
-const NO_CALLBACK: &str =
-    "this version calls nobody; poll /backup/status?operationid=<operation_id> instead";
 const NO_SUCH_WAY: &str = "a native RESTORE has no such way of working; leave it out";
 
 /// Every argument that the server we replace knew for `restore`.
@@ -50,7 +49,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
     Argument::refused("replicated_copy_to_detached", Kind::Flag, NO_SUCH_WAY),
     Argument::refused("skip_empty_tables", Kind::Flag, NO_SUCH_WAY),
     Argument::refused("rebind_replica_path_if_exists", Kind::Flag, NO_SUCH_WAY),
-    Argument::refused("callback", Kind::Value, NO_CALLBACK),
+    Argument::value("callback", &[]),
 ];
 
 /// The query style that DAGs use.
@@ -111,6 +110,7 @@ pub(super) fn request(arguments: &Arguments, name: Option<&str>) -> Result<Reque
     Ok(Request {
         command: command(arguments, name),
         work: Work::Restore(work),
+        callbacks: callbacks(OPERATION, arguments)?,
     })
 }
 

@@ -67,7 +67,11 @@ pub(super) fn backup(
         increments: None,
         kind_reason: None,
     });
-    Ok(Request { work, command })
+    Ok(Request {
+        work,
+        command,
+        callbacks: Vec::new(),
+    })
 }
 
 /// The work of a restore request.
@@ -92,6 +96,7 @@ pub(super) fn restore(wanted: &RestoreRequest) -> Result<Request, Problem> {
     Ok(Request {
         work: Work::Restore(work),
         command,
+        callbacks: Vec::new(),
     })
 }
 

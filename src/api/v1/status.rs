@@ -145,7 +145,7 @@ pub struct BackupSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusProblem {
     /// A word for programs: `catalog_failing`, `clickhouse_unreachable`, `clickhouse_refuses`, `schedule_failed`, `schedule_paused`,
-    /// `restore_left_tables_dropped`, `destination_failing`, `names_on_server`, `not_read_in`, `retention_stopped`, `retention_failed`,
+    /// `restore_left_tables_dropped`, `destination_failing`, `names_on_server`, `not_read_in`, `retention_stopped`, `retention_failed`, `removal_failing`,
     /// `newest_damaged`, `broken_backups`, `configuration_refused`, `configuration_warning`, `no_schedules`.
     pub kind: String,
     /// What is wrong.

@@ -208,6 +208,24 @@ pub(super) const KEYS: &[Key] = &[
     )
     .or("\"auto\""),
     Key::new(
+        "notify.callback_url",
+        Secret,
+        "Called with a POST when a backup or a restore ended, where its request named no address.",
+    )
+    .was(&["CALLBACK_URL"]),
+    Key::new(
+        "notify.callback_url_file",
+        Path,
+        "The file that holds this address.",
+    ),
+    Key::new(
+        "notify.timeout",
+        Duration,
+        "How long one call of a heartbeat or a callback may take.",
+    )
+    .or("\"5s\"")
+    .was(&["CALLBACK_TIMEOUT"]),
+    Key::new(
         "schedules.*.cron",
         Text,
         "When it is due: five cron fields, six with seconds first, or @daily, @hourly and the like. Required.",
@@ -301,6 +319,36 @@ pub(super) const KEYS: &[Key] = &[
         "The wait before the next attempt.",
     )
     .or("\"5m\""),
+    Key::new(
+        "schedules.*.heartbeat.started_url",
+        Secret,
+        "Called with a GET when an operation of the schedule began.",
+    ),
+    Key::new(
+        "schedules.*.heartbeat.started_url_file",
+        Path,
+        "The file that holds this address.",
+    ),
+    Key::new(
+        "schedules.*.heartbeat.succeeded_url",
+        Secret,
+        "Called with a GET when one succeeded: the address of a dead-man switch.",
+    ),
+    Key::new(
+        "schedules.*.heartbeat.succeeded_url_file",
+        Path,
+        "The file that holds this address.",
+    ),
+    Key::new(
+        "schedules.*.heartbeat.failed_url",
+        Secret,
+        "Called with a GET when one failed for good, or was cancelled.",
+    ),
+    Key::new(
+        "schedules.*.heartbeat.failed_url_file",
+        Path,
+        "The file that holds this address.",
+    ),
     Key::new(
         "retention.every",
         Duration,

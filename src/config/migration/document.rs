@@ -9,12 +9,13 @@ use crate::config::values::{BUILT_IN, Values};
 /// Where secret files are proposed to be.
 const SECRETS: &str = "/run/secrets";
 /// The sections of the document, in the order of the shipped file.
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 8] = [
     "clickhouse",
     "destination",
     "state",
     "api",
     "log",
+    "notify",
     "schedules.daily",
     "retention",
 ];
@@ -147,4 +148,18 @@ fn schedule() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_outside_of_the_sections() {
+        for key in keys::all() {
+            let path = key.path.replace('*', "daily");
+            let is_in = |section: &&str| path.starts_with(&format!("{section}."));
+            assert!(SECTIONS.iter().any(|section| is_in(&section)), "{path}");
+        }
+    }
 }

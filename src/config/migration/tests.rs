@@ -184,6 +184,22 @@ fn what_was_uploaded_where_is_proposed_as_a_comment() {
 }
 
 #[test]
+fn an_address_that_is_called_is_a_secret() {
+    let lines = "CALLBACK_URL=https://example.com/x?token=hunter2\nCALLBACK_TIMEOUT=7s\n";
+    let Migration { toml, warnings } = of(&format!("{DEPLOYMENT}{lines}")).unwrap();
+    let file = "callback_url_file = \"/run/secrets/notify-callback-url\"";
+    assert!(
+        toml.contains(file) && toml.contains("timeout = \"7s\""),
+        "{toml}"
+    );
+    assert!(
+        !format!("{toml}{warnings:?}").contains("hunter2"),
+        "{toml}{warnings:?}"
+    );
+    read_back(&toml);
+}
+
+#[test]
 fn a_night_gets_no_less_time_than_before() {
     let environment = DEPLOYMENT.replace("TIMEOUT=4h", "TIMEOUT=600m");
     let toml = of(&environment).unwrap().toml;

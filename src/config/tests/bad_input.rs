@@ -317,7 +317,7 @@ use crate::config::{Source, load};
 #[case(
     "whatever",
     "a = 1",
-    "FILE:7: whatever: unknown key; known at the top: clickhouse, destination, state, api, log, schedules, retention"
+    "FILE:7: whatever: unknown key; known at the top: clickhouse, destination, state, api, log, notify, schedules, retention"
 )]
 fn a_bad_line_is_named(#[case] section: &str, #[case] lines: &str, #[case] expected: &str) {
     let errors = given(small_and(section, lines), &[]).errors();

@@ -145,6 +145,10 @@ fn what_has_no_default_is_commented_out_with_an_example_of_its_kind() {
         "destination.collection",
         "destination.s3.access_key_id",
         "destination.s3.secret_access_key",
+        "notify.callback_url_file",
+        "schedules.*.heartbeat.started_url_file",
+        "schedules.*.heartbeat.succeeded_url_file",
+        "schedules.*.heartbeat.failed_url_file",
         // For schedules that verify, or make increments; this one makes full backups.
         "schedules.*.verify",
         "schedules.*.full_every",

@@ -98,18 +98,27 @@ impl Engine {
     /// Starts one whose backups take two seconds and more, with a table `slow.t` of 1,000 rows.
     pub async fn start_slow() -> Self {
         let engine = Self::start(&["--slow-backups"]).await;
-        engine.sql("CREATE DATABASE slow").await;
-        engine
-            .sql("CREATE TABLE slow.t (x UInt64) ENGINE = MergeTree ORDER BY x")
-            .await;
-        engine
-            .sql("INSERT INTO slow.t SELECT number FROM numbers(1000)")
-            .await;
+        engine.seed_slow().await;
         engine
     }
 
-    /// Starts one whose disk `s3_backup` is of type `s3_plain` on this S3 server.
-    pub async fn start_on_s3(endpoint: &str, access_key: &str, secret_key: &str) -> Self {
+    /// Makes the table `slow.t` of 1,000 rows: one part, the least that takes time.
+    pub async fn seed_slow(&self) {
+        self.sql("CREATE DATABASE slow").await;
+        self.sql("CREATE TABLE slow.t (x UInt64) ENGINE = MergeTree ORDER BY x")
+            .await;
+        self.sql("INSERT INTO slow.t SELECT number FROM numbers(1000)")
+            .await;
+    }
+
+    /// Starts one whose disk `s3_backup` is of type `s3_plain` on this S3 server, with further options
+    /// of `server.py`.
+    pub async fn start_on_s3(
+        endpoint: &str,
+        access_key: &str,
+        secret_key: &str,
+        further: &[&str],
+    ) -> Self {
         let options = [
             "--s3-endpoint",
             endpoint,
@@ -120,7 +129,8 @@ impl Engine {
             "--collection",
             "backups",
         ];
-        let options = options.map(str::to_owned).to_vec();
+        let options = options.iter().chain(further);
+        let options = options.map(ToString::to_string).collect();
         let mut engine = Self {
             url: String::new(),
             backups: None,

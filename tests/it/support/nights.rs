@@ -37,9 +37,14 @@ pub fn slot(date: Date) -> Timestamp {
 impl Nights {
     /// On a bucket of a real S3 server, through a disk of type `s3_plain`, or a named collection.
     pub async fn on_s3(place: &str, config: &str) -> Self {
+        Self::on_s3_with(place, config, &[]).await
+    }
+
+    /// The same, with further options of `server.py`.
+    pub async fn on_s3_with(place: &str, config: &str, further: &[&str]) -> Self {
         let s3 = S3::start("bucket").await;
         let endpoint = format!("{}/bucket/prefix/", s3.url);
-        let engine = Engine::start_on_s3(&endpoint, "access", "secret").await;
+        let engine = Engine::start_on_s3(&endpoint, "access", "secret", further).await;
         let home = Home::new();
         let destination = format!(
             "destination.{place}\ndestination.url = \"s3://bucket/prefix\"\ndestination.s3.endpoint = \"{}\"\ndestination.s3.access_key_id = \"access\"\ndestination.s3.secret_access_key = \"secret\"",

@@ -174,7 +174,15 @@ impl ApiState {
             level,
         });
         let command = format!("verify {}", backup.name);
-        match self.worker.submit(Request { work, command }).await {
+        match self
+            .worker
+            .submit(Request {
+                work,
+                command,
+                callbacks: Vec::new(),
+            })
+            .await
+        {
             Ok(Submitted::Accepted(proving) | Submitted::Active(proving)) => Ok(proving),
             Err(SubmitError::Busy { command }) => Err(Problem::new(
                 ErrorKind::Busy,

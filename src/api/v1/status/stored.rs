@@ -33,6 +33,7 @@ pub(super) fn problems(state: &ApiState, view: &View, standing: &Standing) -> Ve
     if standing.failure.is_none() {
         problems.extend(retention.failure.as_deref().map(retention_failed));
     }
+    problems.extend(removal_failing(view));
     problems.extend(stopped(&state.worker.retention_plan()));
     problems.extend(broken(&standing.broken));
     problems
@@ -83,6 +84,20 @@ fn retention_failed(failure: &str) -> StatusProblem {
         hint: "it is tried again by itself; what would go: clickhouse-backupd retention plan"
             .to_owned(),
     }
+}
+
+/// Nothing else is retired before it is through.
+fn removal_failing(view: &View) -> Option<StatusProblem> {
+    let (removal, failure) = view.failing_removal()?;
+    Some(StatusProblem {
+        kind: "removal_failing".to_owned(),
+        message: format!(
+            "{} cannot be removed now, stays hidden, and is tried again: {}",
+            removal.subject(),
+            failure.message
+        ),
+        hint: failure.kind.hint().to_owned(),
+    })
 }
 
 fn not_read_in() -> StatusProblem {

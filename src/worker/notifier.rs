@@ -1,0 +1,188 @@
+//! The loop that tells others what became of operations.
+//!
+//! What was told is written into the operation afterwards: a process that dies in between tells it
+//! once more, and none is forgotten.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Worker;
+use crate::catalog::View;
+use crate::notify::{Caller, Message, Settings, owed};
+use crate::operation::{Operation, OperationId, Told};
+
+/// Calls for one message, at most.
+const TRIES_MAX: u32 = 5;
+/// Wait after the first call that did not work; each further one doubles it.
+const RETRY_MIN: Duration = Duration::from_secs(10);
+/// Operations that are told of at a time.
+const AT_A_TIME_MAX: usize = 8;
+/// What ended longer ago is news to nobody.
+const OWED_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// Longest sleep: what is owed changes with commits, which wake the loop.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// What was tried of one operation.
+struct Tried {
+    told: Told,
+    times: u32,
+    /// Which of its messages arrived.
+    arrived: Vec<bool>,
+    again_at: Instant,
+}
+
+/// One operation whose turn it is.
+struct Turn {
+    operation: Arc<Operation>,
+    told: Told,
+    messages: Vec<(usize, Message)>,
+    /// Messages in all.
+    count: usize,
+}
+
+impl Worker {
+    /// Tells what operations owe, until `stop`.
+    pub async fn run_notifier(
+        self,
+        caller: Caller,
+        mut settings: watch::Receiver<Arc<Settings>>,
+        stop: CancellationToken,
+    ) {
+        let mut changes = self.0.catalog.subscribe();
+        let mut tried: HashMap<OperationId, Tried> = HashMap::new();
+        loop {
+            let view = changes.borrow_and_update().clone();
+            let wanted = settings.borrow_and_update().clone();
+            let now = self.0.clock.now();
+            let (turns, next) = turns(&view, &wanted, &tried, now);
+            let has_more = !turns.is_empty();
+            let told = stream::iter(turns)
+                .map(|turn| self.tell(&caller, turn, wanted.timeout))
+                .buffer_unordered(AT_A_TIME_MAX)
+                .collect::<Vec<_>>();
+            let told = tokio::select! {
+                () = stop.cancelled() => return,
+                told = told => told,
+            };
+            for (turn, arrived) in told {
+                self.note_told(&mut tried, turn, arrived).await;
+            }
+            tried.retain(|id, _| view.operation(*id).is_some());
+            if has_more {
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+                changed = settings.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    async fn tell(&self, caller: &Caller, turn: Turn, timeout: Duration) -> (Turn, Vec<usize>) {
+        let mut arrived = Vec::new();
+        for (index, message) in &turn.messages {
+            let (id, kind) = (turn.operation.id, message.kind.as_str());
+            match caller.tell(message, timeout).await {
+                Ok(()) => {
+                    tracing::debug!(operation.id = %id, "the {kind} arrived");
+                    self.0.metrics.told(kind, true);
+                    arrived.push(*index);
+                }
+                Err(error) => {
+                    tracing::warn!(operation.id = %id, "the {kind} of {} {} did not arrive: {error}", turn.operation.kind(), turn.operation.subject());
+                    self.0.metrics.told(kind, false);
+                }
+            }
+        }
+        (turn, arrived)
+    }
+
+    async fn note_told(
+        &self,
+        tried: &mut HashMap<OperationId, Tried>,
+        turn: Turn,
+        arrived: Vec<usize>,
+    ) {
+        let (id, told) = (turn.operation.id, turn.told);
+        let fresh = || Tried {
+            told,
+            times: 0,
+            arrived: vec![false; turn.count],
+            again_at: Instant::now(),
+        };
+        let mut one = tried
+            .remove(&id)
+            .filter(|one| one.told == told && one.arrived.len() == turn.count)
+            .unwrap_or_else(fresh);
+        one.times += 1;
+        for index in arrived {
+            one.arrived[index] = true;
+        }
+        let is_done = one.arrived.iter().all(|arrived| *arrived);
+        if !is_done && one.times < TRIES_MAX {
+            one.again_at = Instant::now() + RETRY_MIN.saturating_mul(1 << (one.times - 1));
+            tried.insert(id, one);
+            return;
+        }
+        if !is_done {
+            tracing::error!(operation.id = %id, "gave up telling of {} {} after {TRIES_MAX} calls", turn.operation.kind(), turn.operation.subject());
+        }
+        let note = move |operation: &mut Operation| operation.told = operation.told.max(Some(told));
+        if let Err(error) = self.amend(id, note).await {
+            tracing::warn!(operation.id = %id, "writing down what was told: {error}");
+            // Told again later rather than at once for ever.
+            one.again_at = Instant::now() + RETRY_MIN;
+            one.times = 0;
+            tried.insert(id, one);
+        }
+    }
+}
+
+/// Whose turn it is now, and when the next one comes.
+fn turns(
+    view: &View,
+    settings: &Settings,
+    tried: &HashMap<OperationId, Tried>,
+    now: Timestamp,
+) -> (Vec<Turn>, Instant) {
+    let at = Instant::now();
+    let mut next = at + IDLE;
+    let mut turns = Vec::new();
+    for operation in view.operations() {
+        let is_old = operation
+            .finished_at
+            .is_some_and(|end| now.duration_since(end) > OWED_MAX);
+        if is_old || turns.len() >= AT_A_TIME_MAX {
+            continue;
+        }
+        let Some((told, messages)) = owed(operation, settings) else {
+            continue;
+        };
+        let count = messages.len();
+        let before = tried
+            .get(&operation.id)
+            .filter(|one| one.told == told && one.arrived.len() == count);
+        if let Some(one) = before.filter(|one| one.again_at > at) {
+            next = next.min(one.again_at);
+            continue;
+        }
+        let is_open = |index: &usize| before.is_none_or(|one| !one.arrived[*index]);
+        let messages = messages.into_iter().enumerate();
+        turns.push(Turn {
+            operation: operation.clone(),
+            told,
+            messages: messages.filter(|(index, _)| is_open(index)).collect(),
+            count,
+        });
+    }
+    (turns, next)
+}
