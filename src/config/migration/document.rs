@@ -159,7 +159,7 @@ mod tests {
         for key in keys::all() {
             let path = key.path.replace('*', "daily");
             let is_in = |section: &&str| path.starts_with(&format!("{section}."));
-            assert!(SECTIONS.iter().any(|section| is_in(&section)), "{path}");
+            assert!(SECTIONS.iter().any(is_in), "{path}");
         }
     }
 }
