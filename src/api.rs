@@ -33,6 +33,7 @@ use crate::worker::Worker;
 use crate::worker::scheduler::Schedules;
 
 pub use compat::KeptList;
+pub use compat::reference::reference as interface_of_the_old_server;
 pub use requests::Waits;
 pub use tls::TlsError;
 

@@ -1,7 +1,8 @@
 //! The command line: what can be asked for, and who does it.
 //!
-//! `server`, `config` and `schedule next` read the configuration (`local`); everything else is a
-//! client of the API like any other and knows no more than an answer says.
+//! `server`, `config` and `schedule next` read the configuration (`local`), `migrate` reads that of the
+//! server we replace; everything else is a client of the API like any other and knows no more than an
+//! answer says.
 
 mod backup;
 mod clean;
@@ -10,6 +11,7 @@ mod connect;
 mod connection;
 mod health;
 mod local;
+mod migrate;
 mod operation;
 mod output;
 mod pages;
@@ -69,6 +71,9 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(local::ConfigCommand),
+    /// Take over what the old backup server was told.
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Show everything at a glance: what runs, what comes, what is wrong.
     Status(status::Arguments),
     /// Make, list, show, pin and delete backups.
@@ -144,6 +149,7 @@ impl Command {
         match self {
             Self::Server
             | Self::Config(_)
+            | Self::Migrate(_)
             | Self::Openapi
             | Self::Completions(_)
             | Self::Man(_) => false,
@@ -165,6 +171,7 @@ impl Command {
 fn here(command: Command, source: Source) -> anyhow::Result<ExitCode> {
     match command {
         Command::Config(command) => local::configuration(&source, &command),
+        Command::Migrate(command) => migrate::run(&command),
         Command::Schedule(schedule::Command::Next(next)) => local::coming_slots(&source, &next),
         Command::Openapi => pages::openapi(),
         Command::Completions(completions) => pages::completions(&completions, Arguments::command()),

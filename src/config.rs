@@ -7,6 +7,9 @@
 //! collected on the whole way and told at once, each with its place, its key and what to do.
 //! Secrets leave this module only inside [`SecretSource`](crate::secret::SecretSource).
 //!
+//! `variables` lists what the server we replace could be told, and `migration` turns that into a file of
+//! ours.
+//!
 //! No other module reads the environment or the file.
 
 mod address;
@@ -17,7 +20,9 @@ mod error;
 mod file;
 mod keys;
 mod layer;
+mod migration;
 mod nearest;
+mod needless;
 mod not_taken;
 mod reference;
 mod replaced;
@@ -27,6 +32,7 @@ mod show;
 mod tests;
 mod validate;
 mod values;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -41,8 +47,10 @@ use crate::schedule::ScheduleName;
 use crate::{api, catalog, clickhouse, destination, notify, worker};
 
 pub use error::{ConfigError, ConfigErrors};
+pub use migration::{Migration, OldSetup, migrate};
 pub use reference::reference;
 pub use show::Shown;
+pub use variables::reference as variables_of_the_old_server;
 
 /// The file that is read where neither `--config` nor `BACKUPD_CONFIG` names one.
 pub const DEFAULT_FILE: &str = "/etc/clickhouse-backupd/config.toml";

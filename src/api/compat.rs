@@ -13,6 +13,7 @@ pub(super) mod delete;
 pub(super) mod kill;
 pub(super) mod list;
 pub(super) mod not_served;
+pub(super) mod reference;
 pub(super) mod restore;
 pub(super) mod status;
 pub(super) mod version;

@@ -32,6 +32,15 @@ enum Kind {
 }
 
 fn table() -> Vec<Route> {
+    // What the server we replace had and we have not comes last.
+    let not_served = not_served::ALL.iter().map(|one| {
+        let methods = any(move || async move { one.refusal() });
+        Route::of(one.path, Kind::NotServed, methods)
+    });
+    served().into_iter().chain(not_served).collect()
+}
+
+fn served() -> Vec<Route> {
     vec![
         // this process
         Route::of("/", Kind::Guarded, get(index).post(not_served::restart)),
@@ -153,20 +162,6 @@ fn table() -> Vec<Route> {
             Kind::Guarded,
             post(v1::retentions::adopt),
         ),
-        // what it had and we have not
-        Route::not_served("/restart", any(not_served::restart)),
-        Route::not_served("/backup/watch", any(not_served::watch)),
-        Route::not_served("/backup/tables", any(not_served::tables)),
-        Route::not_served("/backup/tables/all", any(not_served::tables)),
-        Route::not_served("/backup/create_remote", any(not_served::create_remote)),
-        Route::not_served(
-            "/backup/restore_remote/{name}",
-            any(not_served::restore_remote),
-        ),
-        Route::not_served("/backup/upload/{name}", any(not_served::upload)),
-        Route::not_served("/backup/download/{name}", any(not_served::download)),
-        Route::not_served("/backup/rebase/{name}", any(not_served::rebase)),
-        Route::not_served("/backup/rebalance/{name}", any(not_served::rebalance)),
     ]
 }
 
@@ -223,10 +218,6 @@ impl Route {
             kind,
         }
     }
-
-    fn not_served(path: &'static str, methods: MethodRouter<ApiState>) -> Self {
-        Self::of(path, Kind::NotServed, methods)
-    }
 }
 
 /// `GET /`: which version this is and what it serves.
@@ -273,6 +264,7 @@ fn shown(uri: &Uri) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::compat::reference;
     use crate::api::testing::{Answer, Fixture};
     use crate::api::{Basic, Credentials};
     use crate::secret::SecretSource;
@@ -429,6 +421,28 @@ mod tests {
         );
     }
 
+    /// Every route that the server we replace has, and every one of ours in its format, stands in the
+    /// document, and answers as it says.
+    #[tokio::test]
+    async fn the_document_on_compatibility_knows_every_route_and_says_what_it_does() {
+        let documented: Vec<&str> = reference::ROUTES.iter().map(|route| route.path).collect();
+        for route in table() {
+            let is_ours = route.kind == Kind::Probe || route.path.starts_with("/api/v1/");
+            let is_there = documented.contains(&route.path);
+            assert_ne!(is_ours, is_there, "{}", route.path);
+        }
+        for route in &reference::ROUTES {
+            let path = route.path.replace(['{', '}', '*'], "");
+            for method in route.methods.split(", ") {
+                let answer = Fixture::new().request(method, &path, "").await;
+                let is_served = !matches!(answer.status, 405 | 501);
+                let says_so = !matches!(route.standing, reference::Standing::NotServed);
+                assert_eq!(is_served, says_so, "{method} {path}: {}", answer.body);
+                assert!(!answer.body.contains("404 Not Found"), "{method} {path}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn what_is_not_served_says_what_to_use() {
         let api = Fixture::new();
@@ -436,7 +450,7 @@ mod tests {
             .into_iter()
             .filter(|route| route.kind == Kind::NotServed)
         {
-            let answer = api.post(&route.path.replace(['{', '}'], ""), "").await;
+            let answer = api.post(&route.path.replace(['{', '}', '*'], ""), "").await;
             assert_eq!(answer.status, 501, "{}", route.path);
             assert!(
                 answer
@@ -455,7 +469,7 @@ mod tests {
     async fn every_route_but_the_probes_asks_for_credentials() {
         let api = guarded(SecretSource::from("s3cret"));
         for route in table() {
-            let path = route.path.replace(['{', '}'], "");
+            let path = route.path.replace(['{', '}', '*'], "");
             for method in ["GET", "POST", "DELETE"] {
                 let answer = api.request(method, &path, "").await;
                 let is_probe = route.kind == Kind::Probe;

@@ -16,7 +16,7 @@ const FILE_MAX_BYTES: u64 = 1024 * 1024;
 /// Reads and parses the file. No layer means that it could not be parsed at all, so that nothing can
 /// be said about what is missing from it.
 pub fn read(path: &Path) -> (Option<Layer>, Vec<ConfigError>) {
-    match text_of(path) {
+    match text_of(path, &Naming::CONFIGURATION) {
         Ok(text) => parse(path, &text),
         Err(error) => (None, vec![error]),
     }
@@ -57,32 +57,60 @@ fn parse(path: &Path, text: &str) -> (Option<Layer>, Vec<ConfigError>) {
     (Some(layer), errors)
 }
 
-fn text_of(path: &Path) -> Result<String, ConfigError> {
+/// How messages call a file, and how the caller named it.
+pub struct Naming {
+    /// What it is.
+    pub what: &'static str,
+    /// The options and variables that name it.
+    pub named_by: &'static str,
+}
+
+impl Naming {
+    const CONFIGURATION: Self = Self {
+        what: "the configuration file",
+        named_by: "--config and BACKUPD_CONFIG",
+    };
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// When it cannot be read, is too large, or is not UTF-8; its content is not repeated.
+pub fn text_of(path: &Path, naming: &Naming) -> Result<String, ConfigError> {
+    let Naming { what, named_by } = naming;
     let place = path.display().to_string();
     let unreadable = |error: std::io::Error| {
         let remedy = match error.kind() {
-            std::io::ErrorKind::NotFound => "check --config and BACKUPD_CONFIG",
-            std::io::ErrorKind::IsADirectory => "name the file, not its folder",
-            _ => "check the path and who may read it",
+            std::io::ErrorKind::NotFound => format!("check {named_by}"),
+            std::io::ErrorKind::IsADirectory => "name the file, not its folder".to_owned(),
+            _ => "check the path and who may read it".to_owned(),
         };
         ConfigError::at(
             place.clone(),
-            format!("cannot read the configuration file: {error}"),
+            format!("cannot read {what}: {error}"),
             remedy,
         )
     };
     // Opening a pipe would wait for its writer for ever.
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-        let problem = "cannot read the configuration file: it is no regular file";
-        return Err(ConfigError::at(
-            place,
-            problem,
-            "check --config and BACKUPD_CONFIG",
-        ));
+        let problem = format!("cannot read {what}: it is no regular file");
+        return Err(ConfigError::at(place, problem, format!("check {named_by}")));
     }
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(FILE_MAX_BYTES + 1)
+    text_from(file, &place, unreadable)
+}
+
+/// The text that a reader gives, under the name `place`.
+///
+/// # Errors
+/// As [`text_of`]; `unreadable` tells of a failure to read.
+pub fn text_from(
+    from: impl Read,
+    place: &str,
+    unreadable: impl FnOnce(std::io::Error) -> ConfigError,
+) -> Result<String, ConfigError> {
+    let mut bytes = Vec::new();
+    from.take(FILE_MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > FILE_MAX_BYTES {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 /// Variables, and what to write instead.
-const NOT_TAKEN: [(&[&str], &str); 11] = [
+pub const NOT_TAKEN: [(&[&str], &str); 15] = [
     (
         &["CLICKHOUSE_BACKUP_CONFIG"],
-        "that YAML file is not read; docs/migration.md says what to write for its keys",
+        "that YAML file is not read; clickhouse-backupd migrate check --yaml FILE prints what to write instead",
     ),
     (
         &["REMOTE_STORAGE"],
@@ -70,6 +70,25 @@ const NOT_TAKEN: [(&[&str], &str); 11] = [
         "write access = true in the schedule",
     ),
     (
+        &["CONFIG_BACKUP_ALWAYS", "NAMED_COLLECTIONS_BACKUP_ALWAYS"],
+        "ClickHouse's own BACKUP holds neither configuration files nor named collections; keep them where they are deployed from",
+    ),
+    (
+        &["RESTORE_DATABASE_MAPPING", "RESTORE_TABLE_MAPPING"],
+        "give the new names with each restore: restore_database_mapping=shop:shop_old, restore_table_mapping",
+    ),
+    (
+        &[
+            "UPLOAD_MAX_BYTES_PER_SECOND",
+            "DOWNLOAD_MAX_BYTES_PER_SECOND",
+        ],
+        "set max_backup_bandwidth in the profile of the ClickHouse user, or max_backup_bandwidth_for_server in the server's configuration",
+    ),
+    (
+        &["API_CA_CERT_FILE", "API_CA_KEY_FILE"],
+        "callers are not asked for certificates; give them a password (api.user) or a token (api.token_file)",
+    ),
+    (
         &["API_CREATE_INTEGRATION_TABLES"],
         "no tables are created in the server; use the API",
     ),
@@ -77,6 +96,13 @@ const NOT_TAKEN: [(&[&str], &str); 11] = [
 
 /// Values that ask for nothing.
 const IDLE: [&str; 6] = ["", "0", "none", "false", "False", "FALSE"];
+
+/// Whether a variable is set to something that asks for anything.
+pub fn asks(variables: &BTreeMap<String, String>, name: &str) -> bool {
+    variables
+        .get(name)
+        .is_some_and(|value| !IDLE.contains(&value.as_str()))
+}
 
 /// Every variable of the table.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -87,13 +113,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// One warning for each group of which something is set.
 pub fn warnings(variables: &BTreeMap<String, String>) -> Vec<String> {
-    let asks = |name: &str| {
-        variables
-            .get(name)
-            .is_some_and(|value| !IDLE.contains(&value.as_str()))
-    };
     let groups = NOT_TAKEN.iter().filter_map(|(names, instead)| {
-        let set: Vec<&str> = names.iter().copied().filter(|name| asks(name)).collect();
+        let set: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| asks(variables, name))
+            .collect();
         let verb = if set.len() == 1 { "is" } else { "are" };
         (!set.is_empty()).then(|| format!("{} {verb} not taken: {instead}", set.join(", ")))
     });

@@ -14,8 +14,8 @@ use super::not_taken;
 use crate::backup::TablePattern;
 
 /// Turns the embedded mode on, which is the only mode here.
-const EMBEDDED: &str = "CLICKHOUSE_USE_EMBEDDED_BACKUP_RESTORE";
-const SKIP_TABLES: &str = "CLICKHOUSE_SKIP_TABLES";
+pub(super) const EMBEDDED: &str = "CLICKHOUSE_USE_EMBEDDED_BACKUP_RESTORE";
+pub(super) const SKIP_TABLES: &str = "CLICKHOUSE_SKIP_TABLES";
 const NATIVE_PORTS: [u16; 2] = [9000, 9440];
 const HTTP_PORTS: [u16; 4] = [8123, 8443, 80, 443];
 

@@ -97,7 +97,7 @@ fn toml(kind: Kind, value: &Value) -> Option<String> {
 }
 
 /// A comment ends with its line.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()

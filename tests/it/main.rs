@@ -12,6 +12,7 @@ mod adoption;
 mod bad_input;
 mod cli;
 mod cli_strange;
+mod compatibility;
 mod control;
 mod dashboards;
 mod deploy;

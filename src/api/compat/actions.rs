@@ -12,11 +12,13 @@ use super::answer::{self, Refusal};
 use super::arguments::{Arguments, check_length, shown};
 use super::delete::Removal;
 use super::status::{Row, history, row};
-use super::{create, default_name, delete, kill, not_served, restore, submit};
+use super::{create, default_name, delete, kill, list as lists, not_served, restore, submit};
 use crate::api::ApiState;
 use crate::worker::Request;
 
 const OPERATION: &str = "actions";
+/// What an unknown command is told.
+const COMMANDS: &str = "create, restore, delete, clean, clean_local_broken, clean_remote_broken, list and kill are known";
 /// Commands in one request.
 const COMMANDS_MAX: usize = 100;
 
@@ -42,6 +44,8 @@ enum Verb {
     Delete(Removal),
     /// By the word that was used for it.
     Clean(&'static str),
+    /// In this place, or everywhere.
+    List(Option<String>),
 }
 
 #[derive(Serialize)]
@@ -87,11 +91,15 @@ pub(in crate::api) async fn run(
     let deadline = Instant::now() + kill::WAIT;
     let mut lines = Vec::new();
     for Command { text, verb } in commands {
-        match perform(&state, verb, &text, deadline).await {
-            Ok(status) => lines.push(answer::line(&Done {
-                status,
-                operation: &text,
-            })),
+        let mut printed = Vec::new();
+        match perform(&state, verb, &text, deadline, &mut printed).await {
+            Ok(status) => {
+                lines.push(answer::line(&Done {
+                    status,
+                    operation: &text,
+                }));
+                lines.append(&mut printed);
+            }
             Err(refusal) => {
                 lines.push(refusal.line());
                 return answer::lines(refusal.status(), lines);
@@ -101,11 +109,13 @@ pub(in crate::api) async fn run(
     answer::lines(StatusCode::OK, lines)
 }
 
+/// Does it, and says how it went; `printed` gets what that server wrote to its own terminal.
 async fn perform(
     state: &ApiState,
     verb: Verb,
     text: &str,
     deadline: Instant,
+    printed: &mut Vec<String>,
 ) -> Result<&'static str, Refusal> {
     match verb {
         Verb::Create(request) => submit(state, "create", request)
@@ -125,6 +135,10 @@ async fn perform(
         Verb::Clean(operation) => {
             let end = delete::run_clean(state, operation, text.to_owned(), deadline).await?;
             Ok(end.as_str())
+        }
+        Verb::List(location) => {
+            *printed = lists::lines(state, location.as_deref())?;
+            Ok("success")
         }
     }
 }
@@ -167,6 +181,7 @@ fn command(text: String, default_name: &str) -> Result<Command, Refusal> {
         "clean" => Verb::Clean(alone("clean", words)?),
         "clean_remote_broken" => Verb::Clean(alone("clean_remote_broken", words)?),
         "clean_local_broken" => Verb::Clean(alone("clean_local_broken", words)?),
+        "list" => Verb::List(list_location(words)?),
         other => return Err(not_run(other, &text)),
     };
     Ok(Command { text, verb })
@@ -230,19 +245,29 @@ fn only_name<'a>(operation: &'static str, rest: &'a [String]) -> Result<Option<&
     }
 }
 
+/// The place that a list is of. That server ran the command and showed its list to nobody but whoever
+/// sat at its terminal; here it is in the answer, behind the command's row.
+fn list_location(words: &[String]) -> Result<Option<String>, Refusal> {
+    match words {
+        [] => Ok(None),
+        [word] if word == "all" => Ok(None),
+        [word] if word == "local" || word == "remote" => Ok(Some(word.clone())),
+        [word, ..] => {
+            let text = format!(
+                "list takes local, remote or all, not {:?}; GET /backup/list has every backup, oldest first",
+                shown(if words.len() == 1 { word } else { &words[1] })
+            );
+            Err(Refusal::bad_request("list", text))
+        }
+    }
+}
+
 /// Commands that the server we replace ran and this one does not, and words that are none.
 fn not_run(verb: &str, text: &str) -> Refusal {
     let text = shown(text);
-    match verb {
-        "list" => Refusal::not_served(text, not_served::NO_LIST),
-        "watch" | "upload" | "download" | "create_remote" | "restore_remote" | "rebase"
-        | "rebalance" => {
-            let why = format!(
-                "{verb} is not served; POST to its route of the API says what to use instead"
-            );
-            Refusal::not_served(text, why)
-        }
-        _ => Refusal::bad_request(text, "unknown command"),
+    match not_served::instead_of(verb) {
+        Some(instead) => Refusal::not_served(text, instead),
+        None => Refusal::bad_request(text, format!("unknown command; {COMMANDS}")),
     }
 }
 

@@ -18,6 +18,9 @@ use crate::backup::{Backup, Status};
 use crate::catalog::View;
 use crate::worker::Broken;
 
+/// Where our backups are, in the words of that server.
+const LOCAL: &str = "local";
+
 /// A row of the list; the fields that only the old server's own formats had are left out as empty
 /// ones always were.
 #[derive(Debug, Serialize)]
@@ -49,6 +52,17 @@ struct Kept {
 pub(in crate::api) async fn list(State(state): State<ApiState>) -> Result<Response, Refusal> {
     must_be_read_in(&state, "list")?;
     Ok(answer::whole(state.kept_list.body(&state)))
+}
+
+/// The lines of a list, as `list` of the old command line printed them for a place; none names both.
+pub(super) fn lines(state: &ApiState, location: Option<&str>) -> Result<Vec<String>, Refusal> {
+    must_be_read_in(state, "list")?;
+    if location.is_some_and(|location| location != LOCAL) {
+        return Ok(Vec::new());
+    }
+    let body = state.kept_list.body(state);
+    let text = String::from_utf8_lossy(&body);
+    Ok(text.lines().map(ToOwned::to_owned).collect())
 }
 
 /// Refuses what needs to know everything there is, until what lies in the destination was read in: a
@@ -91,7 +105,7 @@ pub(in crate::api) async fn list_where(
     Path(location): Path<String>,
 ) -> Result<Response, Refusal> {
     match location.as_str() {
-        "local" => list(State(state)).await,
+        LOCAL => list(State(state)).await,
         _ => Ok(answer::rows::<Row<'_>>([])),
     }
 }
@@ -122,7 +136,7 @@ fn row<'a>(backup: &'a Backup, zone: &TimeZone) -> Row<'a> {
         size: backup.bytes_written.unwrap_or(0),
         data_size: backup.bytes_written.unwrap_or(0),
         metadata_size: 0,
-        location: "local",
+        location: LOCAL,
         required: backup.base.as_ref().map_or("", |base| base.as_str()),
         desc: desc(backup),
     }
@@ -146,7 +160,7 @@ fn remains<'a>(broken: &'a Broken, at: Timestamp, zone: &TimeZone) -> Row<'a> {
         size: 0,
         data_size: 0,
         metadata_size: 0,
-        location: "local",
+        location: LOCAL,
         required: "",
         desc: format!("broken .backup not found: {}", broken.reason).into(),
     }

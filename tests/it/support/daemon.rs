@@ -78,9 +78,7 @@ impl Home {
     }
 
     pub fn config(&self, now: Timestamp) -> Config {
-        config::load(&self.source(), now)
-            .unwrap_or_else(|errors| panic!("{errors}"))
-            .config
+        config_of(&self.source(), now)
     }
 
     /// A daemon with the system's clock and timer, which reads its file again.
@@ -96,7 +94,22 @@ impl Home {
     }
 
     pub async fn start_with(&self, options: Options) -> TestDaemon {
-        let daemon = Daemon::build(self.config(options.clock.now()), options).unwrap();
+        let config = self.config(options.clock.now());
+        Self::start_config(config, options)
+    }
+
+    /// A daemon from a file and an environment, with the system's clock and timer.
+    pub async fn start_from(&self, source: &Source) -> TestDaemon {
+        let options = Options {
+            clock: Clock::System,
+            reload: None,
+            with_timer: true,
+        };
+        Self::start_config(config_of(source, Clock::System.now()), options)
+    }
+
+    fn start_config(config: Config, options: Options) -> TestDaemon {
+        let daemon = Daemon::build(config, options).unwrap();
         let (url, worker) = (format!("http://{}", daemon.address()), daemon.worker());
         let stop = CancellationToken::new();
         let task = tokio::spawn(daemon.run(stop.clone()));
@@ -209,6 +222,12 @@ impl TestDaemon {
         self.stop.cancel();
         self.task.await.unwrap();
     }
+}
+
+fn config_of(source: &Source, now: Timestamp) -> Config {
+    config::load(source, now)
+        .unwrap_or_else(|errors| panic!("{errors}"))
+        .config
 }
 
 fn json_of((status, body): (u16, String)) -> (u16, Value) {

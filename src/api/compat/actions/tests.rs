@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::testing::{Fixture, operation};
+use crate::api::testing::{Fixture, backup, operation};
 use crate::operation::{Existing, State as OperationState, Work};
 use jiff::SignedDuration;
 use rstest::rstest;
@@ -84,8 +84,17 @@ async fn a_removal_that_is_refused_ends_the_request_under_its_status() {
 #[case("delete local ../x", 400, "../x")]
 #[case("delete local --yes daily", 400, "unknown argument")]
 #[case("clean all", 400, "too much")]
-#[case("list", 501, "GET /backup/list")]
-#[case("watch", 501, "not served")]
+#[case("list latest", 400, "GET /backup/list")]
+#[case("list local latest", 400, "not \\\"latest\\\"")]
+#[case("watch", 501, "schedules")]
+#[case("watch --watch-interval=1h", 501, "schedules")]
+#[case("tables", 501, "system.tables")]
+#[case("create_remote daily", 501, "POST /backup/create")]
+#[case("restore_remote daily", 501, "POST /backup/restore")]
+#[case("upload daily", 501, "nothing to upload")]
+#[case("download daily", 501, "nothing to download")]
+#[case("rebase daily", 501, "never rewritten")]
+#[case("rebalance daily", 501, "nothing to rebalance")]
 fn a_command_that_is_not_run_says_why(
     #[case] text: &str,
     #[case] status: u16,
@@ -94,6 +103,28 @@ fn a_command_that_is_not_run_says_why(
     let (code, error) = one(text).unwrap_err();
     assert_eq!(code, status, "{error}");
     assert!(error.contains(expected), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_is_in_the_answer_behind_its_row() {
+    let api = Fixture::new();
+    api.put_backup(backup("a", "2026-11-21T13:34:54Z", 1, None))
+        .await;
+    let listed = api.get("/backup/list").await.body;
+    assert_eq!(listed.lines().count(), 1);
+    for (command, expected) in [
+        ("list", listed.as_str()),
+        ("list all", &listed),
+        ("list local", &listed),
+        ("list remote", ""),
+    ] {
+        let body = format!("{{\"command\":\"{command}\"}}");
+        let answer = api.post("/backup/actions", &body).await;
+        let row = format!("{{\"status\":\"success\",\"operation\":\"{command}\"}}\n");
+        assert_eq!(answer.body, row + expected);
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(api.operations().len(), 0, "reading leaves no trace");
 }
 
 #[rstest]
@@ -117,7 +148,7 @@ fn there_are_limits() {
 
 proptest::proptest! {
     #[test]
-    fn no_command_panics(text in "\\PC{0,60}", verb in "create|restore|kill|delete|clean|") {
+    fn no_command_panics(text in "\\PC{0,60}", verb in "create|restore|kill|delete|clean|list|") {
         let line = serde_json::json!({ "command": format!("{verb} {text}") }).to_string();
         let _ = parsed(&line).is_ok();
         let _ = parsed(&text).is_ok();
