@@ -41,8 +41,8 @@ const SLIP_MAX_CHARS: usize = 2;
 /// Misspelt variables that are told one by one.
 const SLIPS_MAX: usize = 20;
 
-/// What the server we replace was told.
-#[derive(Debug, Clone, Default)]
+/// What the server we replace was told. It holds secrets in clear, so it is no `Debug`.
+#[derive(Clone, Default)]
 pub struct OldSetup {
     /// Variables; those of its YAML file are below them.
     variables: BTreeMap<String, String>,

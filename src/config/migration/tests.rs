@@ -264,13 +264,17 @@ fn files_are_read_and_their_absence_is_told() {
         assert_eq!(migrate(&setup, now()).unwrap(), of(DEPLOYMENT).unwrap());
     }
     let absent = dir.path().join("absent");
-    let error = OldSetup::read(Some(&absent), None).unwrap_err().to_string();
+    let error = OldSetup::read(Some(&absent), None)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         error.contains("cannot read the file of variables") && error.contains("--env-file"),
         "{error}"
     );
     let error = OldSetup::read(None, Some(dir.path()))
-        .unwrap_err()
+        .err()
+        .unwrap()
         .to_string();
     assert!(
         error.contains("cannot read the YAML file") && error.contains("not its folder"),
