@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::Url;
+use reqwest::redirect::Policy;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use crate::operation::{Operation, State, Told};
+use crate::operation::{Operation, State, Told, Trigger, Work};
 use crate::schedule::ScheduleName;
 use crate::secret::SecretSource;
 
@@ -20,7 +21,7 @@ use crate::secret::SecretSource;
 pub const URL_MAX_CHARS: usize = 2_048;
 /// Addresses that one request may name.
 pub const CALLBACKS_MAX: usize = 8;
-/// Redirects that are followed.
+/// Redirects of a heartbeat that are followed. A callback follows none: its body would be lost.
 const REDIRECTS_MAX: usize = 5;
 
 /// Whom to tell.
@@ -163,7 +164,8 @@ pub fn owed(operation: &Operation, settings: &Settings) -> Option<(Told, Vec<Mes
         kind: MessageKind::Heartbeat,
     });
     let mut messages: Vec<Message> = heartbeat.into_iter().collect();
-    if told == Told::Ended && !operation.is_own_work() {
+    let is_asked_for = matches!(operation.work, Work::Backup(_) | Work::Restore(_));
+    if told == Told::Ended && is_asked_for && operation.trigger != Trigger::Daemon {
         messages.extend(callbacks(operation, settings));
     }
     (!messages.is_empty()).then_some((told, messages))
@@ -242,7 +244,10 @@ fn go_duration(millis: u64) -> String {
 
 /// Makes the calls.
 #[derive(Debug, Clone)]
-pub struct Caller(reqwest::Client);
+pub struct Caller {
+    heartbeats: reqwest::Client,
+    callbacks: reqwest::Client,
+}
 
 impl Caller {
     /// A caller; nothing is called yet.
@@ -250,11 +255,16 @@ impl Caller {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("clickhouse-backupd/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
-            .build()?;
-        Ok(Self(client))
+        let client = |redirects| {
+            reqwest::Client::builder()
+                .user_agent(concat!("clickhouse-backupd/", env!("CARGO_PKG_VERSION")))
+                .redirect(redirects)
+                .build()
+        };
+        Ok(Self {
+            heartbeats: client(Policy::limited(REDIRECTS_MAX))?,
+            callbacks: client(Policy::none())?,
+        })
     }
 
     /// Tells one message, once.
@@ -265,9 +275,9 @@ impl Caller {
         let url = address(&message.address)?;
         let host = url.host_str().unwrap_or_default().to_owned();
         let request = match &message.kind {
-            MessageKind::Heartbeat => self.0.get(url),
+            MessageKind::Heartbeat => self.heartbeats.get(url),
             MessageKind::Callback(body) => self
-                .0
+                .callbacks
                 .post(url)
                 .header("Content-Type", "application/json")
                 .body(body.clone()),

@@ -49,7 +49,10 @@ impl ApiState {
     fn retention_now(&self, view: &View) -> RetentionNow {
         let note = self.worker.retention_note();
         let failing = view.failing_removal();
-        let failed_at = failing.and_then(|(removal, _)| removal.attempt()?.ended_at);
+        let failed_at = failing.and_then(|(removal, _)| {
+            let ends = removal.attempts.iter().filter_map(|attempt| attempt.ended_at);
+            ends.max()
+        });
         RetentionNow {
             succeeded_at: note.succeeded_at,
             failed_at: note.failed_at.max(failed_at),

@@ -1,6 +1,6 @@
 //! The memory as readers see it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Change, HISTORY_MAX_OPERATIONS};
 use crate::backup::{self, Backup, BackupName};
-use crate::operation::{Failure, Operation, OperationId, Work};
+use crate::operation::{Failure, Operation, OperationId, State, Work};
 use crate::retention::Adoption;
 use crate::schedule::{Pause, ScheduleName};
 
@@ -157,13 +157,24 @@ impl View {
         self.pauses.get(schedule)
     }
 
-    /// A removal whose last attempt failed and that is tried again, and why it failed.
+    /// A removal that failed and is not through: its backups are hidden, and their objects are there.
+    /// The latest failure counts also while another attempt is under way, and so does a removal that was
+    /// given up, until a later one takes up what it left.
     #[must_use]
     pub fn failing_removal(&self) -> Option<(&Arc<Operation>, &Failure)> {
-        let mut removals = self
+        let begun = self.all_backups().filter_map(|backup| {
+            let deleting = backup.deleting.as_ref()?;
+            self.operation(OperationId::from(deleting.operation))
+        });
+        let removals = self
             .unfinished()
             .filter(|operation| matches!(operation.work, Work::Delete(_)));
-        removals.find_map(|operation| Some((operation, operation.attempt()?.failure.as_ref()?)))
+        removals.chain(begun).find_map(|operation| {
+            let of_attempts = operation.attempts.iter().rev();
+            let failure = of_attempts.filter_map(|attempt| attempt.failure.as_ref());
+            let failure = failure.chain(&operation.failure).next()?;
+            Some((operation, failure))
+        })
     }
 
     /// Operations of a schedule, newest first.
@@ -240,6 +251,34 @@ impl View {
         next
     }
 
+    /// What each schedule is judged by, however much others did since: its first operation, its last
+    /// success, and its last two failures.
+    fn last_of_schedules(&self) -> HashSet<u64> {
+        const FAILURES_KEPT: usize = 2;
+        let mut kept = HashSet::new();
+        let mut ended: HashMap<(&ScheduleName, State), usize> = HashMap::new();
+        let mut first: HashMap<&ScheduleName, u64> = HashMap::new();
+        for operation in self.operations().rev() {
+            let schedule = operation.schedule();
+            let Some(schedule) = schedule.filter(|name| self.last_slots.contains_key(name)) else {
+                continue;
+            };
+            first.insert(schedule, operation.number);
+            let limit = match operation.state {
+                State::Succeeded => 1,
+                State::Failed => FAILURES_KEPT,
+                _ => continue,
+            };
+            let count = ended.entry((schedule, operation.state)).or_default();
+            *count += 1;
+            if *count <= limit {
+                kept.insert(operation.number);
+            }
+        }
+        kept.extend(first.into_values());
+        kept
+    }
+
     /// Drops finished operations beyond what the history keeps; the newest row always stays, because
     /// the next number is counted from it.
     fn forget(&mut self) {
@@ -248,9 +287,12 @@ impl View {
             return;
         }
         let newest = self.next_number() - 1;
-        let finished = self
-            .operations()
-            .filter(|operation| operation.state.is_terminal() && operation.number != newest);
+        let told = self.last_of_schedules();
+        let finished = self.operations().filter(|operation| {
+            operation.state.is_terminal()
+                && operation.number != newest
+                && !told.contains(&operation.number)
+        });
         let old: Vec<(u64, OperationId)> = finished
             .take(excess)
             .map(|operation| (operation.number, operation.id))

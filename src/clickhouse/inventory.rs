@@ -16,7 +16,7 @@ const PARTS: [(&str, &str); 5] = [
     ("version", "version()"),
     (
         "storage_policies",
-        "(SELECT groupArray((policy_name, disks)) FROM system.storage_policies WHERE policy_name != 'default')",
+        "(SELECT groupArray((policy_name, disks)) FROM system.storage_policies WHERE policy_name != 'default' AND NOT startsWith(policy_name, '__'))",
     ),
     (
         "macros",

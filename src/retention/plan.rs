@@ -135,7 +135,7 @@ fn doubt(judged: &mut [Judged<'_>], bases: &[Base], situation: &Situation<'_>) {
             one.kept_by.push(Reason::Unproven);
         }
         match &backup.suspect {
-            Some(suspicion) if !is_adopted_by(backup, adopted_until) => {
+            Some(suspicion) if backup.is_suspect() && !is_adopted_by(backup, adopted_until) => {
                 one.kept_by.push(Reason::Suspect(suspicion.clone()));
             }
             _ => {}

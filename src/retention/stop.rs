@@ -94,7 +94,7 @@ fn emptied(visible: &[&Backup], adoptions: &[Adoption]) -> Vec<Stop> {
     }
     let suspect = newest.into_values().filter_map(|backup| {
         let suspicion = backup.suspect.clone()?;
-        (!is_adopted(backup, adoptions)).then(|| Stop::Suspect {
+        (backup.is_suspect() && !is_adopted(backup, adoptions)).then(|| Stop::Suspect {
             backup: backup.name.clone(),
             suspicion,
         })

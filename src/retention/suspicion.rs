@@ -87,7 +87,7 @@ fn ordinary<'a>(new: &Backup, before: &[&'a Backup], adoptions: &[Adoption]) -> 
     };
     let mut earlier: Vec<&'a Backup> = before.iter().copied().filter(alike).collect();
     earlier.sort_by(|one, other| newest_first(one).cmp(&newest_first(other)));
-    let ordinary = |backup: &&Backup| backup.suspect.is_none() || is_adopted(backup, adoptions);
+    let ordinary = |backup: &&Backup| !backup.is_suspect() || is_adopted(backup, adoptions);
     let since = begin_of_era(&earlier, adoptions);
     earlier
         .into_iter()
@@ -108,7 +108,7 @@ fn begin_of_era(newest_first: &[&Backup], adoptions: &[Adoption]) -> Option<Time
     moments.sort_unstable();
     let newest_ordinary = newest_first
         .iter()
-        .find(|backup| backup.suspect.is_none() || is_adopted(backup, adoptions))?
+        .find(|backup| !backup.is_suspect() || is_adopted(backup, adoptions))?
         .created_at;
     let begin = |index: usize| {
         let at = moments[index];

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::catalog::View;
-use crate::notify::{Caller, Message, Settings, owed};
+use crate::notify::{Caller, Message, MessageKind, Settings, owed};
 use crate::operation::{Operation, OperationId, Told};
 
 /// Calls for one message, at most.
@@ -24,8 +25,8 @@ const TRIES_MAX: u32 = 5;
 const RETRY_MIN: Duration = Duration::from_secs(10);
 /// Operations that are told of at a time.
 const AT_A_TIME_MAX: usize = 8;
-/// What ended longer ago is news to nobody.
-const OWED_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// What ended longer ago is news to nobody; whoever begins to listen hears of no more than this.
+const OWED_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// Longest sleep: what is owed changes with commits, which wake the loop.
 const IDLE: Duration = Duration::from_secs(3_600);
 
@@ -88,21 +89,23 @@ impl Worker {
     }
 
     async fn tell(&self, caller: &Caller, turn: Turn, timeout: Duration) -> (Turn, Vec<usize>) {
-        let mut arrived = Vec::new();
-        for (index, message) in &turn.messages {
-            let (id, kind) = (turn.operation.id, message.kind.as_str());
-            match caller.tell(message, timeout).await {
+        let operation = &turn.operation;
+        let calls = turn.messages.iter().map(async |(index, message)| {
+            let (id, kind) = (operation.id, message.kind.as_str());
+            let told = caller.tell(message, timeout).await;
+            self.0.metrics.told(kind, told.is_ok());
+            match told {
                 Ok(()) => {
                     tracing::debug!(operation.id = %id, "the {kind} arrived");
-                    self.0.metrics.told(kind, true);
-                    arrived.push(*index);
+                    Some(*index)
                 }
                 Err(error) => {
-                    tracing::warn!(operation.id = %id, "the {kind} of {} {} did not arrive: {error}", turn.operation.kind(), turn.operation.subject());
-                    self.0.metrics.told(kind, false);
+                    tracing::warn!(operation.id = %id, "the {kind} of {} {} did not arrive: {error}", operation.kind(), operation.subject());
+                    None
                 }
             }
-        }
+        });
+        let arrived = join_all(calls).await.into_iter().flatten().collect();
         (turn, arrived)
     }
 
@@ -136,7 +139,13 @@ impl Worker {
         if !is_done {
             tracing::error!(operation.id = %id, "gave up telling of {} {} after {TRIES_MAX} calls", turn.operation.kind(), turn.operation.subject());
         }
-        let note = move |operation: &mut Operation| operation.told = operation.told.max(Some(told));
+        let note = move |operation: &mut Operation| {
+            operation.told = operation.told.max(Some(told));
+            if told == Told::Ended {
+                // They may hold secrets, and nobody needs them any more.
+                operation.callbacks.clear();
+            }
+        };
         if let Err(error) = self.amend(id, note).await {
             tracing::warn!(operation.id = %id, "writing down what was told: {error}");
             // Told again later rather than at once for ever.
@@ -145,6 +154,17 @@ impl Worker {
             tried.insert(id, one);
         }
     }
+}
+
+/// Whether no later operation of its schedule has begun.
+fn is_newest_run(view: &View, operation: &Operation) -> bool {
+    let Some(schedule) = operation.schedule() else {
+        return true;
+    };
+    let newest = view
+        .operations_of(schedule)
+        .find(|other| other.started_at.is_some());
+    newest.is_none_or(|newest| newest.number <= operation.number)
 }
 
 /// Whose turn it is now, and when the next one comes.
@@ -164,9 +184,16 @@ fn turns(
         if is_old || turns.len() >= AT_A_TIME_MAX {
             continue;
         }
-        let Some((told, messages)) = owed(operation, settings) else {
+        let Some((told, mut messages)) = owed(operation, settings) else {
             continue;
         };
+        if !is_newest_run(view, operation) {
+            // A switch believes what it hears last.
+            messages.retain(|message| message.kind != MessageKind::Heartbeat);
+        }
+        if messages.is_empty() {
+            continue;
+        }
         let count = messages.len();
         let before = tried
             .get(&operation.id)

@@ -184,7 +184,10 @@ impl Worker {
                 stops.iter().map(ToString::to_string).collect(),
             ));
         }
-        self.resume_removals().await?;
+        if self.resume_removals().await? {
+            // What could not be removed before comes first, or what is hidden would grow without end.
+            return Ok(Round::Done(0));
+        }
         self.read_unproven().await?;
         running.extend(self.running().await?);
         let contact = self.contact().await;
@@ -308,7 +311,7 @@ impl Worker {
     }
 
     /// Takes up removals whose operation ended without them: it failed for good, or is not known any more.
-    async fn resume_removals(&self) -> Result<(), RoundError> {
+    async fn resume_removals(&self) -> Result<bool, RoundError> {
         let now = self.0.clock.now();
         let operation = self.removal(
             Trigger::Daemon,
@@ -331,7 +334,8 @@ impl Worker {
                     item
                 })
                 .collect();
-            let items = dependents_first(view, items);
+            let mut items = dependents_first(view, items);
+            items.truncate(REMOVED_AT_A_TIME_MAX);
             if items.is_empty() {
                 return Decision {
                     changes: Vec::new(),
@@ -344,11 +348,12 @@ impl Worker {
                 answer: answer.map(Some),
             }
         };
-        if let Some(operation) = self.0.catalog.write(decide).await?? {
+        let resumed = self.0.catalog.write(decide).await??;
+        if let Some(operation) = &resumed {
             tracing::warn!(operation.id = %operation.id, "{} removals are taken up again", operation.items.len());
-            self.announce(None, &operation);
+            self.announce(None, operation);
         }
-        Ok(())
+        Ok(resumed.is_some())
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::catalog::{CatalogError, Change, Decision, View};
+use crate::notify::CALLBACKS_MAX;
 use crate::metrics::Moved;
 use crate::operation::{
     CancelCause, Event, Limits, Operation, OperationId, Progress, Retry, State, Trigger, Work,
@@ -190,7 +191,7 @@ fn admit(
         answer,
     };
     if let Some(active) = making(view, &operation) {
-        return refuse(Ok(Submitted::Active(active.clone())));
+        return also_calling(active, &operation.callbacks);
     }
     let is_like = |other: &&Arc<Operation>| {
         other.is_clients() && other.work.takes_the_lane() == operation.work.takes_the_lane()
@@ -213,6 +214,30 @@ fn admit(
     Decision {
         changes,
         answer: Ok(Submitted::Accepted(Arc::new(operation))),
+    }
+}
+
+/// The same work was asked for by somebody else, too: both are called at its end.
+fn also_calling(
+    active: &Arc<Operation>,
+    callbacks: &[String],
+) -> Decision<Result<Submitted, SubmitError>> {
+    let new = callbacks
+        .iter()
+        .filter(|address| !active.callbacks.contains(address));
+    let room = CALLBACKS_MAX.saturating_sub(active.callbacks.len());
+    let new: Vec<String> = new.take(room).cloned().collect();
+    if new.is_empty() {
+        return Decision {
+            changes: Vec::new(),
+            answer: Ok(Submitted::Active(active.clone())),
+        };
+    }
+    let mut operation = active.as_ref().clone();
+    operation.callbacks.extend(new);
+    Decision {
+        changes: vec![Change::PutOperation(Box::new(operation.clone()))],
+        answer: Ok(Submitted::Active(Arc::new(operation))),
     }
 }
 

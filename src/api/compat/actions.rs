@@ -187,9 +187,20 @@ fn command(text: String, default_name: &str) -> Result<Command, Refusal> {
     Ok(Command { text, verb })
 }
 
+/// The history shows a command as it was written to whoever may look, and an address is a secret. The
+/// server we replace called nobody from here, either.
+fn no_callback(operation: &'static str, arguments: &Arguments) -> Result<(), Refusal> {
+    if arguments.has("callback") {
+        let text = format!("callback is taken by POST /backup/{operation}?callback=<address> only");
+        return Err(Refusal::bad_request(operation, text));
+    }
+    Ok(())
+}
+
 /// The history keeps the command as it was written, which is what a later `kill` names.
 fn create_request(words: &[String], text: &str, default_name: &str) -> Result<Request, Refusal> {
     let (mut arguments, rest) = Arguments::from_words("create", words, create::ARGUMENTS)?;
+    no_callback("create", &arguments)?;
     if let Some(name) = only_name("create", &rest)? {
         arguments.set_name(name);
     }
@@ -202,6 +213,7 @@ fn create_request(words: &[String], text: &str, default_name: &str) -> Result<Re
 
 fn restore_request(words: &[String], text: &str) -> Result<Request, Refusal> {
     let (arguments, rest) = Arguments::from_words("restore", words, restore::ARGUMENTS)?;
+    no_callback("restore", &arguments)?;
     let request = restore::request(&arguments, only_name("restore", &rest)?)?;
     Ok(Request {
         command: text.to_owned(),

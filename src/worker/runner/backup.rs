@@ -21,9 +21,9 @@ impl Worker {
             view.backup(base)
                 .map_or_else(|| base.clone(), |found| found.name.clone())
         });
-        let (preflight, inventory) =
-            tokio::join!(self.0.client.preflight(), self.0.client.inventory());
-        let preflight = preflight?;
+        // One after the other: a user may be limited to one query at a time.
+        let preflight = self.0.client.preflight().await?;
+        let inventory = self.0.client.inventory().await;
         let (elements, mut contents) = preflight
             .resolve(&work.scope)
             .map_err(|error| NotReady::Impossible(error.into()))?;

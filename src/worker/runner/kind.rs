@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::backup::{Backup, BackupName};
+use crate::backup::{Backup, BackupName, Place};
 use crate::catalog::{Change, Decision, View};
 use crate::clickhouse::RunningRow;
 use crate::destination::Destination;
@@ -215,7 +215,7 @@ impl Worker {
         name: &BackupName,
     ) -> Result<Option<String>, Interrupted> {
         let view = self.0.catalog.view();
-        if !died_there(operation, name) {
+        if !died_there(operation, name, &self.0.place) {
             return Ok(Some(
                 "no attempt of ours is known to have died there".into(),
             ));
@@ -259,9 +259,10 @@ impl Worker {
 }
 
 /// Only what was lost with its server is dead for sure; a name that exists may be anybody's.
-fn died_there(operation: &Operation, name: &BackupName) -> bool {
+fn died_there(operation: &Operation, name: &BackupName, place: &Place) -> bool {
     operation.attempts.iter().any(|attempt| {
         attempt.backup == *name
+            && attempt.place == *place
             && attempt
                 .failure
                 .as_ref()

@@ -63,6 +63,7 @@ impl Worker {
         let is_open = seen == Seen::Absent { dead: None }
             && attempt.delivery == Delivery::Accepted
             && matches!(operation.work, Work::Backup(_))
+            && attempt.place == self.0.place
             && self.standing().view == ViewState::Bound;
         let Some(destination) = self.0.destination.as_ref().filter(|_| is_open) else {
             memory.quiet.remove(&operation.id);
