@@ -13,10 +13,10 @@ use crate::support::{engine, eventually};
 
 /// Far from now on any day, so that the test alone says when it runs; what fails, fails soon.
 const SCHEDULES: &str = "[schedules.daily]\ncron = \"0 2 1 1 *\"\ndatabases = [\"shop\"]\n\
-    deadline = \"12s\"\nretry = { attempts = 1 }\nname = \"{date}-{time}\"\n\
+    deadline = \"9s\"\nretry = { attempts = 1 }\nname = \"{date}-{time}\"\n\
     [retention]\nkeep_last = 14\nmin_keep = 1";
 /// Longer than what any two things that belong together are apart, in the time of [`faster`].
-const QUIET: Duration = Duration::from_secs(8);
+const QUIET: Duration = Duration::from_secs(7);
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")

@@ -133,11 +133,11 @@ impl Process {
         .await
     }
 
-    /// A Prometheus with these rules, which scrapes this address every other second.
+    /// A Prometheus with these rules, which scrapes this address each second.
     pub async fn prometheus(tool: &Path, rules: String, scraped: &str, alertmanager: &str) -> Self {
         let bare = |url: &str| url.trim_start_matches("http://").to_owned();
         let config = format!(
-            "global: {{scrape_interval: 2s, evaluation_interval: 1s}}\n\
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
             rule_files: [rules.yaml]\n\
             alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{}']}}]}}]}}\n\
             scrape_configs:\n\
