@@ -50,7 +50,10 @@ impl ApiState {
         let note = self.worker.retention_note();
         let failing = view.failing_removal();
         let failed_at = failing.and_then(|(removal, _)| {
-            let ends = removal.attempts.iter().filter_map(|attempt| attempt.ended_at);
+            let ends = removal
+                .attempts
+                .iter()
+                .filter_map(|attempt| attempt.ended_at);
             ends.max()
         });
         RetentionNow {

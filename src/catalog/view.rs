@@ -260,7 +260,7 @@ impl View {
         let mut first: HashMap<&ScheduleName, u64> = HashMap::new();
         for operation in self.operations().rev() {
             let schedule = operation.schedule();
-            let Some(schedule) = schedule.filter(|name| self.last_slots.contains_key(name)) else {
+            let Some(schedule) = schedule.filter(|name| self.last_slots.contains_key(*name)) else {
                 continue;
             };
             first.insert(schedule, operation.number);

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::catalog::{CatalogError, Change, Decision, View};
-use crate::notify::CALLBACKS_MAX;
 use crate::metrics::Moved;
+use crate::notify::CALLBACKS_MAX;
 use crate::operation::{
     CancelCause, Event, Limits, Operation, OperationId, Progress, Retry, State, Trigger, Work,
 };
