@@ -303,3 +303,95 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_schedule(name: &str, number: u64, state: State) -> Change {
+        let schedule = ScheduleName::try_from(name.to_owned()).unwrap();
+        let slot = Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
+        let operation = crate::operation::testing::daily();
+        Change::PutOperation(Box::new(Operation {
+            number,
+            state,
+            id: OperationId::of_slot(&schedule, slot),
+            trigger: crate::operation::Trigger::Schedule {
+                schedule,
+                slot,
+                run: 1,
+            },
+            ..operation
+        }))
+    }
+
+    #[test]
+    fn a_busy_schedule_does_not_push_out_what_another_one_is_judged_by() {
+        let weekly = ScheduleName::try_from("weekly".to_owned()).unwrap();
+        let last = LastSlot {
+            at: Timestamp::UNIX_EPOCH,
+            calendar: String::new(),
+        };
+        let mut changes = vec![Change::PutLastSlot(weekly.clone(), last)];
+        let states = [
+            State::Failed,
+            State::Succeeded,
+            State::Failed,
+            State::Failed,
+            State::Skipped,
+            State::Failed,
+        ];
+        for (number, state) in (1..).zip(states) {
+            changes.push(of_schedule("weekly", number, state));
+        }
+        for number in 10..10 + 2 * HISTORY_MAX_OPERATIONS as u64 {
+            changes.push(of_schedule("busy", number, State::Succeeded));
+        }
+        let view = View::default().after(&changes);
+        let kept: Vec<u64> = view
+            .operations_of(&weekly)
+            .map(|kept| kept.number)
+            .collect();
+        assert_eq!(kept, [6, 4, 2, 1]);
+        assert_eq!(view.operations().count(), HISTORY_MAX_OPERATIONS);
+    }
+
+    #[test]
+    fn a_removal_that_was_given_up_still_fails() {
+        let work = Work::Delete(crate::operation::DeleteWork {
+            cause: crate::operation::DeleteCause::Retention,
+        });
+        let mut removal = Operation {
+            number: 1,
+            work,
+            state: State::Running,
+            ..crate::operation::testing::daily()
+        };
+        let put = |operation: &Operation| Change::PutOperation(Box::new(operation.clone()));
+        let view = View::default().after(&[put(&removal)]);
+        assert!(view.failing_removal().is_none());
+        // A failure counts also while the next attempt is under way.
+        let failure = Failure::new(crate::operation::FailureKind::Destination, "denied");
+        let mut attempt = crate::operation::testing::attempt(1);
+        attempt.failure = Some(failure.clone());
+        removal.attempts = vec![attempt, crate::operation::testing::attempt(2)];
+        let view = View::default().after(&[put(&removal)]);
+        assert_eq!(view.failing_removal().unwrap().1, &failure);
+        // Given up: as long as something of it is hidden.
+        removal.state = State::Failed;
+        let made = Operation {
+            attempts: vec![crate::operation::testing::attempt(1)],
+            outcome: Some(crate::operation::testing::outcome()),
+            ..crate::operation::testing::daily()
+        };
+        let mut backup = made.made_backup().unwrap();
+        backup.deleting = Some(backup::Deleting {
+            operation: removal.id.as_uuid(),
+            since: Timestamp::UNIX_EPOCH,
+        });
+        let hidden = View::default().after(&[put(&removal), Change::PutBackup(Box::new(backup))]);
+        assert_eq!(hidden.failing_removal().unwrap().1, &failure);
+        let through = View::default().after(&[put(&removal)]);
+        assert!(through.failing_removal().is_none());
+    }
+}

@@ -213,3 +213,86 @@ fn turns(
     }
     (turns, next)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Change;
+    use crate::notify::Heartbeat;
+    use crate::operation::State;
+    use crate::operation::testing::daily;
+    use crate::secret::SecretSource;
+    use crate::worker::testing::{at, view};
+
+    const NOW: &str = "1970-01-03T00:00:00Z";
+
+    fn run(number: u64, state: State, ended: &str) -> Operation {
+        let slot = Timestamp::from_second(i64::try_from(number).unwrap() * 3_600).unwrap();
+        let mut operation = daily();
+        if let crate::operation::Trigger::Schedule {
+            slot: of, schedule, ..
+        } = &mut operation.trigger
+        {
+            *of = slot;
+            operation.id = OperationId::of_slot(schedule, slot);
+        }
+        Operation {
+            number,
+            state,
+            started_at: Some(at(ended)),
+            finished_at: state.is_terminal().then(|| at(ended)),
+            ..operation
+        }
+    }
+
+    fn told(operations: &[Operation]) -> Vec<(u64, Vec<&'static str>)> {
+        let put = |operation: &Operation| Change::PutOperation(Box::new(operation.clone()));
+        let view = view(operations.iter().map(put).collect());
+        let address = || Some(SecretSource::from("http://127.0.0.1:1/"));
+        let heartbeat = Heartbeat {
+            started: address(),
+            succeeded: address(),
+            failed: address(),
+        };
+        let settings = Settings {
+            heartbeats: [(daily().schedule().unwrap().clone(), heartbeat)].into(),
+            callback_url: address(),
+            ..Settings::default()
+        };
+        let (turns, _) = turns(&view, &settings, &HashMap::new(), at(NOW));
+        let kinds = |turn: &Turn| {
+            turn.messages
+                .iter()
+                .map(|(_, message)| message.kind.as_str())
+                .collect()
+        };
+        turns
+            .iter()
+            .map(|turn| (turn.operation.number, kinds(turn)))
+            .collect()
+    }
+
+    #[test]
+    fn a_switch_hears_of_the_newest_run_alone() {
+        let failed = run(1, State::Failed, "1970-01-02T23:10:00Z");
+        assert_eq!(
+            told(std::slice::from_ref(&failed)),
+            [(1, vec!["heartbeat", "callback"])]
+        );
+        let later = run(2, State::Succeeded, "1970-01-02T23:40:00Z");
+        let both = [failed.clone(), later];
+        let expected = [(1, vec!["callback"]), (2, vec!["heartbeat", "callback"])];
+        assert_eq!(told(&both), expected);
+        let running = run(3, State::Running, "1970-01-02T23:50:00Z");
+        assert_eq!(
+            told(&[failed, running]),
+            [(1, vec!["callback"]), (3, vec!["heartbeat"])]
+        );
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_news_to_nobody() {
+        let old = run(1, State::Failed, "1970-01-02T22:59:00Z");
+        assert!(told(&[old]).is_empty());
+    }
+}

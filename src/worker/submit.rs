@@ -259,3 +259,29 @@ fn making<'a>(view: &'a View, operation: &Operation) -> Option<&'a Arc<Operation
         Work::Restore(_) | Work::Verify(_) | Work::Delete(_) => false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_for_the_same_is_called_too() {
+        let url = |name: &str| format!("http://h/{name}");
+        let mut active = crate::operation::testing::daily();
+        active.callbacks = vec![url("one")];
+        let active = Arc::new(active);
+        let changes = also_calling(&active, &[url("one")]).changes;
+        assert!(changes.is_empty());
+        let decision = also_calling(&active, &[url("two"), url("one")]);
+        let Some(Change::PutOperation(changed)) = decision.changes.first() else {
+            panic!("{:?}", decision.changes);
+        };
+        assert_eq!(changed.callbacks, [url("one"), url("two")]);
+        let many: Vec<String> = (0..20).map(|n| url(&n.to_string())).collect();
+        let decision = also_calling(&active, &many);
+        let Some(Change::PutOperation(changed)) = decision.changes.first() else {
+            panic!("{:?}", decision.changes);
+        };
+        assert_eq!(changed.callbacks.len(), CALLBACKS_MAX);
+    }
+}

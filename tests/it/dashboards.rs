@@ -383,8 +383,16 @@ async fn every_panel_has_data_and_a_bad_night_is_one_alert_until_it_is_over() {
     every_panel_has_data(&prometheus).await;
     every_rule_is_evaluated(&prometheus).await;
     let firing = "ALERTS{alertstate=\"firing\"}";
-    assert_eq!(prometheus.query(firing).await, Vec::<Value>::new());
-    assert_eq!(operator.told(), Vec::<Value>::new());
+    // On a busy machine the first scrape may come later than a daemon may be silent, where five minutes are
+    // five seconds: then its absence is told, and over.
+    let told_first = operator.told();
+    let mut told_first = told_first.iter().flat_map(|told| alerts(told, "firing"));
+    assert!(told_first.all(|name| name == "ClickHouseBackupdAbsent"));
+    eventually("nothing that fires", || async {
+        prometheus.query(firing).await.is_empty().then_some(())
+    })
+    .await;
+    operator.begins_anew().await;
 
     // ClickHouse goes away, and a slot is due.
     nights.engine.crash();

@@ -218,6 +218,16 @@ impl Operator {
         self.told.lock().unwrap().clone()
     }
 
+    /// Waits until whatever was told is over, and forgets it.
+    pub async fn begins_anew(&self) {
+        eventually("the end of what was told so far", || async {
+            let mut told = self.told.lock().unwrap();
+            let is_over = told.last().is_none_or(|last| last["status"] == "resolved");
+            is_over.then(|| told.clear())
+        })
+        .await;
+    }
+
     /// Waits for the notification with this number, from 1 on.
     pub async fn is_told(&self, number: usize) -> Value {
         eventually(&format!("notification {number}"), || async {
