@@ -485,4 +485,38 @@ mod tests {
         let folders: Vec<_> = folders.map(|one| one.unwrap().file_name()).collect();
         assert_eq!(folders.len(), 2, "ours and the newest: {folders:?}");
     }
+
+    #[tokio::test]
+    async fn what_could_not_be_removed_is_taken_up_in_parts_and_before_anything_else_goes() {
+        let [root, state] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let server = FakeServer::start().await;
+        let worker = worker_with_rules(
+            state.path(),
+            Some(folder_view(root.path())),
+            &server.url,
+            &Clock::anchored(at("2026-11-22T12:00:00Z")),
+            watch::Sender::new(rules(1)).subscribe(),
+        );
+        let made = |name: String| backup(&name, "2026-11-20T02:00:00Z");
+        let left: Vec<_> = (0..REMOVED_AT_A_TIME_MAX + 7)
+            .map(|number| crate::backup::Backup {
+                deleting: Some(crate::backup::Deleting {
+                    operation: uuid::Uuid::nil(),
+                    since: at("2026-11-21T02:00:00Z"),
+                }),
+                ..made(format!("left{number:04}"))
+            })
+            .collect();
+        let there = ["old", "new"].map(|name| made(name.to_owned()));
+        for backup in &there {
+            put_folder_of(root.path(), backup);
+        }
+        put_backups(&worker, &[left, there.to_vec()].concat()).await;
+        assert!(worker.resume_removals().await.unwrap());
+        let view = worker.0.catalog.view();
+        let resumed = view.unfinished().next().unwrap();
+        assert_eq!(resumed.items.len(), REMOVED_AT_A_TIME_MAX);
+        assert_eq!(view.unfinished().count(), 1);
+        assert_eq!(view.backups().count(), 2, "nothing else is hidden");
+    }
 }
