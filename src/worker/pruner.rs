@@ -56,6 +56,8 @@ enum RoundError {
 #[derive(Debug, PartialEq)]
 struct Reasons {
     backups: BTreeSet<(BackupName, bool, bool, Option<Timestamp>)>,
+    /// Those whose removal is not through: with fewer of them there is room for others.
+    hidden: BTreeSet<BackupName>,
     adoptions: usize,
 }
 
@@ -114,8 +116,12 @@ impl Worker {
                 backup.proof(ProofLevel::Files).map(|proof| proof.at),
             )
         };
+        let hidden = view
+            .all_backups()
+            .filter(|backup| backup.deleting.is_some());
         Reasons {
             backups: view.backups().map(one).collect(),
+            hidden: hidden.map(|backup| backup.name.clone()).collect(),
             adoptions: view.adoptions().len(),
         }
     }
