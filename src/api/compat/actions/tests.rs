@@ -73,6 +73,12 @@ async fn a_removal_that_is_refused_ends_the_request_under_its_status() {
 #[case("   ", 400, "empty command")]
 #[case("create 'daily", 400, "quotation mark")]
 #[case("create a b", 400, "too much")]
+#[case("create --callback=http://h/ x", 400, "POST /backup/create?callback=")]
+#[case(
+    "restore --callback http://h/ x",
+    400,
+    "POST /backup/restore?callback="
+)]
 #[case("create ../x", 400, "../x")]
 #[case("create --env CLICKHOUSE_TIMEOUT=1m x", 400, "unknown argument")]
 #[case("restore", 400, "which backup")]
